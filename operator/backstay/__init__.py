@@ -1,0 +1,1 @@
+"""Disaster recovery of ZFS datasets and Proxmox guests, declared in Kubernetes."""
