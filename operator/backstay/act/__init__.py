@@ -1,0 +1,1 @@
+"""Executes planned steps through ports, each checked. No policy in here."""

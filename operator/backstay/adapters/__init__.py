@@ -1,0 +1,1 @@
+"""The ports made real: hosts over OpenSSH, the Kubernetes API, the clock."""

@@ -1,0 +1,1 @@
+"""ZFS hosts over OpenSSH, speaking the host program's protocol."""

@@ -1,0 +1,1 @@
+"""Composition root: settings, wiring, leadership, logging, health, command lines."""

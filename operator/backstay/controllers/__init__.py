@@ -1,0 +1,1 @@
+"""The Kopf edge: events to the registry, due routes to passes."""

@@ -1,0 +1,1 @@
+"""The vocabulary: values of ZFS, pairs and plans. Standard library only."""

@@ -1,0 +1,157 @@
+"""Steps: the only things that the planner may ask for, and what came of them.
+
+They live in the vocabulary because ports speak of them; only `plan` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from backstay.domain.zfs import BookmarkRef, Guid, SnapshotRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookmarkOf:
+    """A bookmark to be made of `dataset@snapshot` for one lineage."""
+
+    dataset: str
+    snapshot: str
+    lineage: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeSnapshots:
+    """One atomic `zfs snapshot` in one pool, then its bookmarks (rule *Bookmark with snapshot*).
+
+    `datasets` are (name, planned GUID). Empty: only the bookmarks are missing.
+    """
+
+    datasets: tuple[tuple[str, Guid], ...]
+    snapshot: str
+    bookmarks: tuple[BookmarkOf, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateParents:
+    """Make missing parents of replicas, parents first, strictly below `root`."""
+
+    root: str
+    datasets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbortReceive:
+    """Drop a partial receive of this lineage whose token is useless (rule *Resume tokens*)."""
+
+    dataset: str
+    lineage: str
+    token: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePosture:
+    """Set a replica's posture again where it was changed and that is harmless."""
+
+    dataset: str
+    lineage: str
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """Destroy exactly these, by identity, last in a pass."""
+
+    snapshots: tuple[SnapshotRef, ...]
+    bookmarks: tuple[BookmarkRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What an increment starts from: a snapshot (`ds@x`) or bookmark (`ds#x`) of the source."""
+
+    full_name: str
+    guid: Guid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """A full stream into a dataset that does not exist."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Increment:
+    """A stream from a base that both sides have by GUID."""
+
+    base: Base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """The rest of an interrupted stream; `seed` when the interrupted one was full."""
+
+    token: str
+    seed: bool
+
+
+How: TypeAlias = Seed | Increment | Resume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """One member's stream: what, how, and where it lands."""
+
+    member: str
+    source_dataset: str
+    source_guid: Guid
+    snapshot: str
+    guid: Guid
+    target_dataset: str
+    lineage: str
+    how: How
+    properties: Mapping[str, str]
+    """Set with `-o` while seeding; empty otherwise."""
+    size_bytes: int
+    """Estimate, for space and progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipe:
+    """Transfers that share one pair of processes, in order, stopping at the first failure.
+
+    More than one only when all are increments (rule *A pipe cannot mix up members*).
+    """
+
+    transfers: tuple[Transfer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeSnapshot:
+    """A snapshot that exists now, with the short names of its bookmarks."""
+
+    dataset: str
+    name: str
+    guid: Guid
+    createtxg: int
+    bookmarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFailure:
+    """One item of a request that could not be done."""
+
+    name: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipeOutcome:
+    """How far a pipe came. `failure` is the member that ended it and why, as far as known."""
+
+    completed: int
+    sent_bytes: int
+    duration_s: float
+    failure: ItemFailure | None

@@ -1,0 +1,1 @@
+"""Pure decisions: specification and observation in, steps or named conflicts out."""

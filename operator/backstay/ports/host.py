@@ -1,0 +1,114 @@
+"""A ZFS host, as the core needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from backstay.domain.steps import (
+    AbortReceive,
+    CreateParents,
+    ItemFailure,
+    MadeSnapshot,
+    Pipe,
+    PipeOutcome,
+    Prune,
+    RestorePosture,
+    TakeSnapshots,
+)
+from backstay.domain.zfs import HostListing, Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What a host says of itself. `clock_skew_s` > 0: its clock is ahead of ours."""
+
+    hostname: str
+    zfs_version: str
+    python_version: str
+    uid: int
+    clock_skew_s: float
+    pools: tuple[Pool, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootState:
+    """What a claim found on one receive root. `outcome`: Held, Missing, Foreign, Superseded."""
+
+    root: str
+    outcome: str
+    writer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyRequest:
+    """What to list: (dataset, recursive). `sync` flushes the pools first (rule *RPO truth*)."""
+
+    roots: tuple[tuple[str, bool], ...]
+    sync: bool
+
+
+Progress = Callable[[int, int], None]
+"""Called with (index of the member in its pipe, bytes of it that have moved)."""
+
+
+class HostPort(Protocol):
+    """One ZFS host under one leader's term.
+
+    Every method may raise `Unreachable` (nothing learnt), `Refused` (the fence), `Waiting` or
+    `Stalled`, each with a reason of `api.words.Reason`. Reads never change a pool. Writes check
+    identity right before they act; after a failure the outcome is unknown until observed.
+    `commands` returns the argument vectors of the last dry run.
+    """
+
+    @property
+    def name(self) -> str:
+        """`site/host`, for messages."""
+        ...
+
+    async def hello(self) -> HostFacts:
+        """The host's facts; also proves that ssh, Python and ZFS work."""
+        ...
+
+    async def claim(self, roots: Sequence[str]) -> tuple[RootState, ...]:
+        """The term of this leader is the writer of these receive roots, or it is said why not."""
+        ...
+
+    async def survey(self, request: SurveyRequest) -> HostListing:
+        """A complete listing of the roots that were asked for, in one request."""
+        ...
+
+    async def snapshot(self, step: TakeSnapshots) -> tuple[MadeSnapshot, ...]:
+        """The snapshots of the step exist (all or none of them) and so do its bookmarks."""
+        ...
+
+    async def create_parents(self, step: CreateParents) -> None:
+        """The parents of the step exist, unmounted."""
+        ...
+
+    async def abort_receive(self, step: AbortReceive) -> None:
+        """The partial receive of the step is gone, if it still was the one planned."""
+        ...
+
+    async def restore_posture(self, step: RestorePosture) -> None:
+        """The replica has the properties of the step again."""
+        ...
+
+    async def prune(self, step: Prune) -> tuple[ItemFailure, ...]:
+        """Each snapshot and bookmark of the step is gone, or is among the failures returned."""
+        ...
+
+
+class TransferPort(Protocol):
+    """Moves streams between two hosts; bulk bytes never pass through Python."""
+
+    async def transfer(
+        self, source: HostPort, target: HostPort, pipe: Pipe, progress: Progress
+    ) -> PipeOutcome:
+        """The members of the pipe were sent one after the other until the first failure.
+
+        The outcome is a hint only: a recovery point exists when its GUID was read back.
+        Cancelling the call ends both sides' children before it returns.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Pure: observation, decision and outcomes in; status, conditions and metrics out."""

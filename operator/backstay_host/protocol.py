@@ -1,0 +1,432 @@
+"""Frames and values between the operator and the host program.
+
+A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, at most
+`MAX_FRAME_BYTES`. The program's first output is one line, `HELLO_MARK` plus a JSON greeting;
+whatever a login shell printed before it is noise and is skipped by the reader (at most 64 KiB).
+
+operator -> host   {"id": 7, "request": "survey", "term": 3, "dryRun": false, "deadlineS": 60, "body": {...}}
+                   {"beat": "<nonce>", "remainingS": 21.5}
+host -> operator   {"id": 7, "result": {...}, "commands": [["zfs", "list", ...], ...]}
+                   {"id": 7, "error": {"reason": "...", "message": "...", "higherTerm": 9}, "commands": [...]}
+                   {"beat": "<nonce>"}                       asks for a heartbeat
+                   {"progress": {"ticket": "...", "index": 0, "bytes": 123}}
+                   {"ended": {"ticket": "...", "outcomes": [...]}}
+
+`commands` are the argument vectors that were run (or, with `dryRun`, would be run).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+PROTOCOL_VERSION = 1
+HELLO_MARK = "backstay-host/1 "
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+MAX_NOISE_BYTES = 64 * 1024
+
+T = TypeVar("T")
+
+
+class ProtocolError(Exception):
+    """The other side broke the protocol; the connection is of no further use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """First line of the program: who it is. `socket` and `zip` are paths at the host."""
+
+    protocol: int
+    python: str
+    nonce: str
+    program: list[str]
+    """Argument vector that starts the program again (`… stream TICKET` is appended)."""
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """`hello`: asks for the host's facts. Read only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`claim`: make the frame's term the writer of these receive roots (the fence, step 3).
+
+    Kills every holder of a lower term at the host, takes the term lock, writes
+    `dev.backstay:writer` where it is absent or lower and ours. A foreign id is reported, not touched,
+    unless `takeover`.
+    """
+
+    installation: str
+    roots: list[str]
+    takeover: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyRoot:
+    """One dataset to look at; `recursive` includes everything below it."""
+
+    name: str
+    recursive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """`survey`: list datasets, snapshots, bookmarks, tokens, pools. Read only, but for `sync`.
+
+    `ours` is the installation's short id: `written@` is asked for the newest snapshot whose name
+    carries it. With `sync`, `zpool sync` of the pools concerned comes first.
+    """
+
+    roots: list[SurveyRoot]
+    ours: str
+    sync: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A dataset by name and identity."""
+
+    dataset: str
+    guid: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewBookmark:
+    """A bookmark to be made of `dataset@snapshot`; its name is `backstay_<lineage>_<guid hex>_<txg>`."""
+
+    dataset: str
+    snapshot: str
+    lineage: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSnapshot:
+    """`snapshot`: one `zfs snapshot a@x b@x …` (all or nothing, one pool), then the bookmarks.
+
+    Refused with `NewLineage` if a dataset's GUID is not the planned one (checked after the
+    snapshot, before any bookmark). Empty `targets` makes only the bookmarks.
+    """
+
+    targets: list[Target]
+    snapshot: str
+    bookmarks: list[NewBookmark]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateParents:
+    """`create`: make missing file systems below a receive root, parents first, never mounted."""
+
+    root: str
+    datasets: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """One snapshot (`dataset@name`) or bookmark (`dataset#name`) by name and identity."""
+
+    name: str
+    guid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """`prune`: destroy these by identity; one failure isolates one item. Never recursive or forced."""
+
+    items: list[Doomed]
+
+
+@dataclass(frozen=True, slots=True)
+class AbortReceive:
+    """`abort`: `zfs receive -A`, only if the dataset's local lineage and token are the given ones."""
+
+    dataset: str
+    lineage: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Posture:
+    """`posture`: set these properties on a replica of ours (lineage must match)."""
+
+    dataset: str
+    lineage: str
+    properties: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SendOrder:
+    """One `zfs send`: full (no base), incremental from a base, or resumed by `token`.
+
+    `base` is `dataset@name` or `dataset#name`; `base_guid` and `guid` are re-read before the send.
+    """
+
+    dataset: str
+    dataset_guid: int
+    snapshot: str
+    guid: int
+    base: str | None = None
+    base_guid: int | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveOrder:
+    """One `zfs receive -s -u`; `properties` are set with `-o` on a seed (empty on increments).
+
+    `seed` refuses when the dataset exists (a resumed seed: when it has no token).
+    """
+
+    dataset: str
+    lineage: str
+    seed: bool
+    resumed: bool
+    properties: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """`ticket`: admit one `stream` connection that runs these orders one after the other.
+
+    Exactly one of the lists is not empty. `stall_s`: no byte for so long → the group is killed.
+    """
+
+    sends: list[SendOrder]
+    receives: list[ReceiveOrder]
+    stall_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """`cancel`: kill the stream of a ticket and wait for its end; unknown tickets are fine."""
+
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """`goodbye`: no further requests; the program ends once nothing runs."""
+
+
+# --- results ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """Result of `hello`. `now` is the host's wall clock, seconds since the epoch."""
+
+    hostname: str
+    kernel: str
+    zfs_version: str
+    python_version: str
+    uid: int
+    now: float
+    pools: list[PoolFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """One pool of `zpool list -Hp -o name,guid,health,size,free`."""
+
+    name: str
+    guid: int
+    health: str
+    size_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RootClaim:
+    """What `claim` found or left on one root. `outcome`: Held, Missing, Foreign, Superseded."""
+
+    root: str
+    outcome: str
+    writer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Result of `claim`."""
+
+    roots: list[RootClaim]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """A decoded resume token, or only its text when ZFS could not decode it (`to_guid` 0)."""
+
+    text: str
+    to_name: str
+    to_guid: int
+    from_guid: int
+    received_bytes: int
+    raw: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """One dataset. Sizes in bytes, -1 where ZFS says `-`; points are (short name, guid, txg)."""
+
+    name: str
+    kind: str
+    guid: int
+    createtxg: int
+    written: int
+    since: str
+    written_since: int
+    referenced: int
+    available: int
+    volsize: int
+    readonly: bool
+    mounted: bool
+    encrypted: bool
+    origin: str
+    token: TokenFacts | None
+    properties: dict[str, str]
+    snapshots: list[tuple[str, int, int]]
+    bookmarks: list[tuple[str, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """Result of `survey`. `absent`: roots that do not exist. `busy`: datasets locked by a child."""
+
+    datasets: list[DatasetFacts]
+    pools: list[PoolFacts]
+    absent: list[str]
+    proxmox_paths: list[str]
+    busy: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeSnapshot:
+    """A snapshot that exists after `snapshot`, with the bookmarks (short names) made of it."""
+
+    dataset: str
+    name: str
+    guid: int
+    createtxg: int
+    bookmarks: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshotted:
+    """Result of `snapshot`."""
+
+    made: list[MadeSnapshot]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """What became of one item; `reason` is empty on success."""
+
+    name: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Result of `create`, `prune`, `abort`, `posture` and `cancel`: an outcome an item."""
+
+    items: list[ItemOutcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticketed:
+    """Result of `ticket`: the id, and what to run over a second ssh connection."""
+
+    ticket: str
+    command: list[str]
+
+
+REQUESTS: Mapping[str, tuple[type, type]] = {
+    "hello": (Hello, HostFacts),
+    "claim": (Claim, Claimed),
+    "survey": (Survey, Surveyed),
+    "snapshot": (TakeSnapshot, Snapshotted),
+    "create": (CreateParents, Done),
+    "prune": (Prune, Done),
+    "abort": (AbortReceive, Done),
+    "posture": (Posture, Done),
+    "ticket": (Ticket, Ticketed),
+    "cancel": (Cancel, Done),
+    "goodbye": (Goodbye, Done),
+}
+"""Name of each request → its body and its result."""
+
+READ_ONLY = frozenset({"hello", "survey", "goodbye"})
+
+
+# --- codec --------------------------------------------------------------------------------------
+
+
+def encode_frame(message: Mapping[str, Any]) -> bytes:
+    """The frame of a message; `ProtocolError` when it is too large to be read."""
+    data = json.dumps(message, separators=(",", ":")).encode()
+    if len(data) > MAX_FRAME_BYTES:
+        raise ProtocolError(f"frame of {len(data)} bytes exceeds {MAX_FRAME_BYTES}")
+    return len(data).to_bytes(4, "big") + data
+
+
+def to_json(value: Any) -> Any:
+    """A dataclass value as plain JSON data; nested ones included."""
+    return dataclasses.asdict(value)
+
+
+def from_json(kind: type[T], data: Any) -> T:
+    """The value of a dataclass from JSON data: every field known, present and of its type.
+
+    Raises `ProtocolError` with the path of the first wrong field.
+    """
+    return typing.cast(T, _convert(kind, data, kind.__name__))
+
+
+def _convert(kind: Any, data: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _convert_dataclass(kind, data, path)
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if data is None and type(None) in args:
+            return None
+        (inner,) = [a for a in args if a is not type(None)]
+        return _convert(inner, data, path)
+    if origin is list and isinstance(data, list):
+        return [_convert(args[0], item, f"{path}[{i}]") for i, item in enumerate(data)]
+    if origin is tuple and isinstance(data, (list, tuple)) and len(data) == len(args):
+        return tuple(
+            _convert(a, d, f"{path}[{i}]") for i, (a, d) in enumerate(zip(args, data, strict=True))
+        )
+    if origin is dict and isinstance(data, dict):
+        return {
+            _convert(str, k, path): _convert(args[1], v, f"{path}.{k}") for k, v in data.items()
+        }
+    if kind is float and isinstance(data, (int, float)) and not isinstance(data, bool):
+        return float(data)
+    if isinstance(kind, type) and type(data) is kind:
+        return data
+    raise ProtocolError(f"{path}: expected {kind}, got {type(data).__name__}")
+
+
+def _convert_dataclass(kind: Any, data: Any, path: str) -> Any:
+    if not isinstance(data, dict):
+        raise ProtocolError(f"{path}: expected an object, got {type(data).__name__}")
+    hints = typing.get_type_hints(kind)
+    unknown = set(data) - set(hints)
+    if unknown:
+        raise ProtocolError(f"{path}: unknown field {sorted(unknown)[0]!r}")
+    values = {}
+    for spec in dataclasses.fields(kind):
+        if spec.name in data:
+            values[spec.name] = _convert(hints[spec.name], data[spec.name], f"{path}.{spec.name}")
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            raise ProtocolError(f"{path}: field {spec.name!r} is missing")
+    return kind(**values)
