@@ -1,0 +1,1 @@
+"""The Kubernetes API of backstay: models, words, and the generator of the CRDs."""

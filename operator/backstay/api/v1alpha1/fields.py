@@ -1,0 +1,68 @@
+"""The words that fields of several kinds are made of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+
+from backstay.api.rules import Text
+from backstay.api.values import DATASET, DURATION, SCHEDULE
+
+MESSAGE_LENGTH = 1024
+
+DNS_NAME = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+NAME_MESSAGE = "write a name of lower-case letters, digits, '-' and '.', as in fra-1"
+
+ObjectName: TypeAlias = Annotated[str, Text(DNS_NAME, 253, NAME_MESSAGE)]
+SiteName: TypeAlias = Annotated[str, Text(DNS_NAME, 63, NAME_MESSAGE)]
+HostName: TypeAlias = Annotated[str, Text(DNS_NAME, 63, NAME_MESSAGE)]
+
+Duration: TypeAlias = Annotated[
+    str,
+    Text(DURATION, 7, "write a duration as a whole number with s, m or h, as in 30s, 5m or 24h"),
+]
+BackupSchedule: TypeAlias = Annotated[
+    str,
+    Text(
+        SCHEDULE,
+        24,
+        "write a schedule as Nx-Dd[-Ww][-Mm][-Yy], N runs a day and the days, weeks, months and "
+        "years kept, as in 1x-7d-4w-6m",
+    ),
+]
+
+# A bookmark's name needs the rest of the 255 characters that ZFS allows.
+DATASET_LENGTH = 180
+Dataset: TypeAlias = Annotated[
+    str,
+    Text(
+        DATASET,
+        DATASET_LENGTH,
+        "write a dataset as pool/path of letters, digits and _ . : - without a snapshot, "
+        "as in tank/vm/disk-0",
+    ),
+]
+
+
+def _to_utc_second(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(microsecond=0)
+
+
+# Whole seconds, rounded down: the form of all times in Kubernetes, and never newer than the truth.
+Time: TypeAlias = Annotated[AwareDatetime, AfterValidator(_to_utc_second)]
+
+
+def _cut(length: int) -> BeforeValidator:
+    def cut(text: Any) -> Any:
+        if isinstance(text, str) and len(text) > length:
+            return text[: length - 1] + "…"
+        return text
+
+    return BeforeValidator(cut)
+
+
+# Text in status is cut and never refused: a long error must not cost the report.
+Message: TypeAlias = Annotated[str, _cut(MESSAGE_LENGTH), Field(max_length=MESSAGE_LENGTH)]
+Label: TypeAlias = Annotated[str, _cut(253), Field(max_length=253)]

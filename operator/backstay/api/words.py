@@ -1,0 +1,166 @@
+"""Every condition type and every reason of the API, once, each with what it means.
+
+They are part of the API: a word may be added, but an existing one keeps its meaning.
+`docs/reasons.md` is generated from this module.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class Word(StrEnum):
+    """A CamelCase word of the API that knows its meaning."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        """Return the word with its meaning beside its value."""
+        word = str.__new__(cls, value)
+        word._value_ = value
+        word.meaning = meaning
+        return word
+
+
+class ConditionType(Word):
+    """What a condition is about."""
+
+    READY = "Ready", "Valid, reachable, and the loop works; Unknown while a host is unreachable."
+    HOSTS_REACHABLE = "HostsReachable", "Site: every host answered the last request."
+    POOLS_HEALTHY = "PoolsHealthy", "Site: every pool with a receive root or a member is ONLINE."
+    RPO_MET = (
+        "RPOMet",
+        "Pair: the recovery point is within the RPO, judged by the clock even while a host is "
+        "unreachable; Unknown only if the target was never read.",
+    )
+    PROTECTED = "Protected", "Pair: every member has at least one confirmed point at the target."
+    RECONCILING = "Reconciling", "Only while true: work towards the spec is under way."
+    STALLED = "Stalled", "Only while true: nothing moves until a human or a new spec helps."
+    SUSPENDED = "Suspended", "Only while true: spec.suspend rests the work; the lag grows."
+    DIVERGED = (
+        "Diverged",
+        "Only while true: the target holds data that the source does not; nothing is overwritten.",
+    )
+    FOREIGN_WRITER = (
+        "ForeignWriter",
+        "Only while true: another installation writes below a receive root; we touch nothing there.",
+    )
+
+
+class Reason(Word):
+    """Why a condition is as it is."""
+
+    # All is well, or will be without help.
+    REACHABLE = "Reachable", "Every host answered, and has what backstay needs."
+    POOLS_ONLINE = "PoolsOnline", "Every pool is ONLINE."
+    VALID = "Valid", "The policy can be kept as written."
+    UP_TO_DATE = "UpToDate", "Every member has a confirmed point, and nothing waits."
+    CONFIRMED = "Confirmed", "The GUID of the point was read back at the target."
+    WITHIN_RPO = "WithinRPO", "The recovery point is younger than the RPO."
+    SEEDING = (
+        "Seeding",
+        "A first full copy is under way; there is no recovery point before it ends.",
+    )
+    CATCHING_UP = "CatchingUp", "Increments are under way and the recovery point is behind."
+    WAITING_FOR_FIRST_POINT = "WaitingForFirstPoint", "Accepted; the first pass has not ended."
+    SUSPENDED = "Suspended", "spec.suspend is true: no work is done and all data stays."
+    DELETING = "Deleting", "The object is being deleted: our bookmarks go, all data stays."
+    NOT_LEADER = "NotLeader", "Another replica of the operator holds the Lease."
+
+    # The promise is not kept.
+    RPO_BREACHED = "RPOBreached", "The recovery point is older than the RPO."
+    NEVER_OBSERVED = "NeverObserved", "The target was never read, so nothing is known about it."
+
+    # Hosts: nothing was learnt about the data; heals by itself once the cause is gone.
+    UNREACHABLE = "Unreachable", "No connection to the host; what it holds is unknown."
+    TIMEOUT = "Timeout", "The host took a connection but did not answer within the deadline."
+    SECRET_MISSING = "SecretMissing", "The Secret, or its key ssh-privatekey, does not exist."
+    KEY_REFUSED = "KeyRefused", "The host refused the private key of the Secret."
+    HOST_KEY_CHANGED = (
+        "HostKeyChanged",
+        "The host showed none of the keys in spec.hosts[].hostKeys; find out why before you "
+        "change them.",
+    )
+    NO_PYTHON = "NoPython", "The host has no Python 3.11 or newer."
+    NO_ZFS = "NoZfs", "The host has no zfs command, or its kernel module is not loaded."
+    NO_RIGHTS = "NoRights", "The account on the host may not do what is needed."
+    PROTOCOL_ERROR = "ProtocolError", "The answer of the host was not of the host program."
+    POOL_DEGRADED = "PoolDegraded", "A pool is not ONLINE."
+    FENCE_BUSY = "FenceBusy", "Commands of an earlier leader still run at the host."
+    SUPERSEDED = "Superseded", "The host knows a higher term of this installation: another leads."
+    FOREIGN_WRITER = "ForeignWriter", "Another installation writes below the receive root."
+
+    # References and specs: a human or a new spec helps.
+    INVALID_SPEC = "InvalidSpec", "The spec breaks a rule that the API server could not see."
+    SITE_MISSING = "SiteMissing", "A Site in spec.sites does not exist."
+    HOST_MISSING = "HostMissing", "A host that a member names is not in the Site."
+    POLICY_MISSING = "PolicyMissing", "The ProtectionPolicy in spec.policyRef does not exist."
+    POLICY_REFUSED = (
+        "PolicyRefused",
+        "The policy cannot serve a pair: it has no replication part (backup only), or it is "
+        "stalled itself.",
+    )
+    EXCEPTION_EXPIRED = (
+        "ExceptionExpired",
+        "The last day of exceptions.replicationWithoutBackup is over: add a backup or renew it.",
+    )
+    STATEMENT_EXPIRED = (
+        "StatementExpired",
+        "The last day of backup.external is over: check that backup and renew the statement.",
+    )
+    DATASET_CLAIMED = (
+        "DatasetClaimed",
+        "Two members, of this pair or of another one, name the same target dataset.",
+    )
+    GROUP_TOO_LARGE = (
+        "GroupTooLarge",
+        "The consistency group does not fit into one snapshot command.",
+    )
+    GROUP_SPLIT = "GroupSplit", "Members of the consistency group lie in different pools."
+
+    # What lies at the hosts: nothing is written until a human decides.
+    SOURCE_MISSING = "SourceMissing", "The source dataset does not exist."
+    RECEIVE_ROOT_MISSING = "ReceiveRootMissing", "The receive root does not exist: create it."
+    RECEIVE_ROOT_IN_PROXMOX_STORAGE = (
+        "ReceiveRootInProxmoxStorage",
+        "The receive root lies in a storage of /etc/pve/storage.cfg, where Proxmox could destroy "
+        "replicas.",
+    )
+    OUTSIDE_RECEIVE_ROOTS = (
+        "OutsideReceiveRoots",
+        "The target dataset lies below none of the host's receive roots.",
+    )
+    PARENT_MISSING = "ParentMissing", "A parent of the target dataset is missing or not seeded yet."
+    TARGET_HAS_FOREIGN_DATA = (
+        "TargetHasForeignData",
+        "The target dataset exists and was not made by this pair.",
+    )
+    TARGET_MODIFIED = "TargetModified", "The replica was written to since the last point."
+    NEW_LINEAGE = (
+        "NewLineage",
+        "The source is another dataset than the one that was seeded, under the same name.",
+    )
+    NO_COMMON_BASE = "NoCommonBase", "Source and replica share no snapshot or bookmark any more."
+    NAME_COLLISION = (
+        "NameCollision",
+        "A snapshot of the same name has another GUID at the other side.",
+    )
+    FOREIGN_REPLICATION = (
+        "ForeignReplication",
+        "Another tool (pvesr, for one) replicates the dataset and would destroy our points.",
+    )
+
+    # One pass failed; the next one tries again.
+    STALE_RECEIVE_STATE = (
+        "StaleReceiveState",
+        "An interrupted receive can no longer be resumed and is discarded.",
+    )
+    SOURCE_BUSY = "SourceBusy", "The source dataset is in use by a command that excludes ours."
+    INSUFFICIENT_SPACE = "InsufficientSpace", "The target has too little space for what is due."
+    TRANSFER_FAILED = "TransferFailed", "Sending or receiving failed; the message has the cause."
+    QUARANTINED = (
+        "Quarantined",
+        "The member failed and is sent in a pipe of its own, so that others go on.",
+    )
+    INTERNAL_ERROR = "InternalError", "A fault of backstay itself: please report the message."
