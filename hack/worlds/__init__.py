@@ -1,0 +1,1 @@
+"""Real worlds for development and tests: ZFS hosts in emulated machines, and a Kubernetes API."""

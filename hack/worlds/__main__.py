@@ -1,0 +1,5 @@
+"""`python -m worlds WORD`."""
+
+from worlds.cli import main
+
+main()

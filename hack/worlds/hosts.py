@@ -1,0 +1,176 @@
+"""The lab's ZFS hosts as tests and tools use them: started, reachable, with fresh pools."""
+
+import hashlib
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from worlds import cache, identity, progress
+from worlds.machine import POOLS, Machine
+
+BOOT_S = 420.0  # ten times a usual boot: both cores may be busy with builds
+_POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LabHost:
+    """A running host: where it is, who it is, how to run a command there."""
+
+    name: str
+    address: str
+    port: int
+    host_keys: tuple[str, ...]
+    key_path: Path
+    ssh_config: Path
+    pools: tuple[str, ...]
+    machine: Machine
+    address_from_hosts: str = identity.GATEWAY
+
+    def ssh_argv(self, command: str, *, shared: bool = True) -> list[str]:
+        """The ssh command line that runs `command` as root; `shared`: over a kept connection."""
+        argv = ["ssh", "-F", str(self.ssh_config)]
+        if shared:
+            argv += [
+                "-o",
+                "ControlMaster=auto",
+                "-o",
+                "ControlPersist=60",
+                "-o",
+                f"ControlPath={_sockets()}/%C",
+            ]
+        return [*argv, self.name, "--", command]
+
+    def run(self, command: str, *, given: str | None = None, timeout_s: float = 120.0) -> str:
+        """What `command` prints; a failure is a RuntimeError with what it said."""
+        done = self.attempt(command, given=given, timeout_s=timeout_s)
+        if done.returncode:
+            raise RuntimeError(
+                f"{self.name}: {command}: status {done.returncode}: {done.stderr.strip()}"
+            )
+        return done.stdout
+
+    def attempt(
+        self, command: str, *, given: str | None = None, timeout_s: float = 120.0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `command` whatever comes of it."""
+        source: dict[str, object] = (
+            {"input": given} if given is not None else {"stdin": subprocess.DEVNULL}
+        )
+        return subprocess.run(  # type: ignore[call-overload, no-any-return]
+            self.ssh_argv(command),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            **source,
+        )
+
+    def is_up(self) -> bool:
+        """Whether a new ssh connection runs a command."""
+        argv = self.ssh_argv("true", shared=False)
+        argv[1:1] = ["-o", "ConnectTimeout=8", "-o", "LogLevel=QUIET"]
+        try:
+            return (
+                subprocess.run(argv, capture_output=True, timeout=20, check=False).returncode == 0
+            )
+        except subprocess.TimeoutExpired:
+            return False
+
+    def reset_pools(self) -> None:
+        """Every pool is new and empty."""
+        for pool in self.pools:
+            self.run(_RESET.format(pool=pool))
+
+    def power_cycle(self) -> None:
+        """Cut the power (-9), boot again with the same disks, wait for ssh."""
+        self.machine.process.kill()
+        _boot([self.machine], identity.identities([self.name]))
+
+
+_CREATE = (
+    "zpool list -H -o name {pool} >/dev/null 2>&1 || {{ udevadm settle; "
+    "zpool create -f -O compression=lz4 -O atime=off {pool} /dev/disk/by-id/virtio-{pool}; }}"
+)
+_RESET = (
+    "zpool destroy -f {pool} 2>/dev/null; "
+    "zpool labelclear -f /dev/disk/by-id/virtio-{pool}-part1 2>/dev/null; " + _CREATE
+)
+
+
+def ensure_hosts(names: list[str] | None = None) -> tuple[list[LabHost], list[str]]:
+    """All wanted hosts run and have their pools; answers them, and which had to be started."""
+    wanted = names or identity.host_names()
+    with cache.locked("hosts"):
+        known = identity.identities(wanted)
+        config = identity.write_ssh_files(known)
+        chosen = [host for host in known if host.name in wanted]
+        machines = [Machine(host) for host in chosen]
+        hosts = [_host(machine, config) for machine in machines]
+        started = _boot(machines, known)
+        for host in hosts:
+            for pool in host.pools:
+                host.run(_CREATE.format(pool=pool))
+    return hosts, started
+
+
+def stop_hosts(names: list[str] | None = None) -> list[str]:
+    """Stop the named hosts (all by default) and forget their disks; answers which ran."""
+    with cache.locked("hosts"):
+        stopped = []
+        for folder in sorted((cache.run_folder() / "hosts").glob("*")):
+            if names is not None and folder.name not in names:
+                continue
+            machine = Machine(identity.Identity(folder.name, 0, folder))
+            if machine.process.stop(
+                0.5
+            ):  # the disks go as well, so there is nothing to shut down for
+                stopped.append(folder.name)
+            machine.wipe()
+    return stopped
+
+
+def _host(machine: Machine, config: Path) -> LabHost:
+    known = machine.identity
+    key = identity.key_path()
+    return LabHost(
+        known.name, "127.0.0.1", known.port, (known.host_key,), key, config, POOLS, machine
+    )
+
+
+def _boot(machines: list[Machine], known: list[identity.Identity]) -> list[str]:
+    """Start what does not run and wait until each answers; says every 10 s who is still awaited."""
+    config = identity.write_ssh_files(known)
+    started = [machine.identity.name for machine in machines if machine.start(known)]
+    if started:
+        progress.say(f"hosts: {', '.join(started)} boot")
+    waiting = {machine.identity.name: machine for machine in machines}
+    began = spoke = time.monotonic()
+    while waiting:
+        for name, machine in list(waiting.items()):
+            if machine.process.pid() is None:
+                raise RuntimeError(f"{name} ended while booting:\n{machine.process.tail()}")
+            if _host(machine, config).is_up():
+                del waiting[name]
+                if name in started:
+                    progress.say(f"hosts: {name} is up after {time.monotonic() - began:.0f} s")
+        now = time.monotonic()
+        if now - began > BOOT_S:
+            names = ", ".join(waiting)
+            tails = "\n".join(machine.process.tail() for machine in waiting.values())
+            raise RuntimeError(f"{names}: no ssh after {BOOT_S:.0f} s:\n{tails}")
+        if now - spoke > 10:
+            spoke = now
+            progress.say(f"hosts: waiting for {', '.join(waiting)} ({now - began:.0f} s)")
+        if waiting:
+            time.sleep(_POLL_S)
+    return started
+
+
+def _sockets() -> Path:
+    """A folder with a short name, because a socket's path has at most 107 characters."""
+    name = hashlib.sha256(str(cache.run_folder()).encode()).hexdigest()[:8]
+    folder = Path(tempfile.gettempdir()) / f"backstay-{name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
