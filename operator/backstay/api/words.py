@@ -44,7 +44,7 @@ class ConditionType(Word):
     )
     FOREIGN_WRITER = (
         "ForeignWriter",
-        "Only while true: another installation writes below a receive root; we touch nothing there.",
+        "Only while true: another installation writes below a receive root; we stay away.",
     )
 
 
