@@ -1,6 +1,7 @@
 """The worlds as tests and tools ask for them."""
 
 import contextlib
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -51,10 +52,10 @@ def stop_controlplane() -> bool:
 def private_controlplane() -> Iterator[ControlPlane]:
     """A control plane of one's own to kill, compact and empty; gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="backstay-controlplane-"))
-    plane = ControlPlane(folder / "data", folder)
+    # Ports far from the shared one's, and apart from those that another process chooses meanwhile.
+    plane = ControlPlane(folder / "data", folder, random.randrange(23000, 32000))
     try:
-        with cache.locked("controlplane"):  # two that start at once would choose the same ports
-            plane.start()
+        plane.start()
         install.install(plane)
         yield plane
     finally:

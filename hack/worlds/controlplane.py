@@ -1,6 +1,7 @@
 """A real Kubernetes API: etcd and kube-apiserver on 127.0.0.1, without nodes and controllers."""
 
 import json
+import os
 import secrets
 import shutil
 import ssl
@@ -15,7 +16,7 @@ from worlds import binaries, progress
 from worlds.processes import Process, free_port, wait_until
 
 READY_S = 180.0
-ETCD_PORT, API_PORT = 22379, 22443
+FIRST_PORT = int(os.environ.get("LAB_CONTROLPLANE_PORT", "22443"))
 _GRACE_S = 3.0  # data are thrown away with the world, so nothing needs a long good-bye
 
 
@@ -25,6 +26,7 @@ class ControlPlane:
 
     folder: Path
     pids: Path
+    first_port: int = FIRST_PORT
 
     @property
     def etcd(self) -> Process:
@@ -54,6 +56,7 @@ class ControlPlane:
 
     def start(self) -> bool:
         """Both run and are ready; answers whether anything was started."""
+        self._forget_taken_ports()
         started = self.start_etcd()
         return self.start_apiserver() or started
 
@@ -162,14 +165,24 @@ class ControlPlane:
         progress.say(f"{process.name} is ready (pid {process.pid()})")
 
     def _ports(self) -> dict[str, int]:
+        """The recorded ports; chosen when first asked for."""
         record = self.folder / "ports.json"
         if not record.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            etcd = free_port(ETCD_PORT)
-            chosen = {"etcd": etcd, "peer": free_port(etcd + 1), "api": free_port(API_PORT)}
+            chosen = {"api": free_port(self.first_port)}
+            chosen["etcd"] = free_port(chosen["api"] + 1)
+            chosen["peer"] = free_port(chosen["etcd"] + 1)
             record.write_text(json.dumps(chosen), encoding="ascii")
         ports: dict[str, int] = json.loads(record.read_text(encoding="ascii"))
         return ports
+
+    def _forget_taken_ports(self) -> None:
+        """Other ports are chosen if a stranger took one of ours while nothing of ours ran."""
+        if self.etcd.pid() is not None or self.apiserver.pid() is not None:
+            return
+        if any(free_port(port) != port for port in self._ports().values()):
+            (self.folder / "ports.json").unlink()
+            self.kubeconfig.unlink(missing_ok=True)
 
     def _make_credentials(self) -> None:
         tokens, key = self.folder / "tokens.csv", self.folder / "service-accounts.key"

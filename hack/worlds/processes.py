@@ -52,6 +52,7 @@ class Process:
             setsid=True,
         )
         self.pid_file.write_text(f"{pid}\n", encoding="ascii")
+        wait_until(lambda: self.pid() is not None, 2.0, 0.005)  # its environment shows a bit later
         return pid
 
     def pid(self) -> int | None:
