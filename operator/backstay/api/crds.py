@@ -15,11 +15,12 @@ from backstay.api.v1alpha1 import Resource
 
 Schema: TypeAlias = dict[str, Any]
 
-# Said here and not by the models: the server knows these fields itself and takes no more than this.
+# Said here and not by the models: the server knows these fields itself, and refuses even a
+# description of the metadata.
 _OWN_FIELDS: dict[str, Schema] = {
     "apiVersion": {"type": "string", "description": "Version of the API that the object is of."},
     "kind": {"type": "string", "description": "Kind of the object."},
-    "metadata": {"type": "object", "description": "Standard metadata of Kubernetes."},
+    "metadata": {"type": "object"},
 }
 
 

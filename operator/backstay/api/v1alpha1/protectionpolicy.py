@@ -125,7 +125,7 @@ _CLASS_RPO = ", ".join(f"'{name}': '{promise.rpo}'" for name, promise in CLASSES
 _RPO = f"(has(self.rpo) ? self.rpo : {{{_CLASS_RPO}}}[self.class])"
 # A malformed duration or schedule has a sentence of its own; these rules then keep silent.
 _RPO_UNREADABLE = f"!{cel_matches(_RPO, DURATION)}"
-_RUNS = "int(self.backup.schedule.split('x')[0])"
+_RUNS = "self.backup.schedule.split('x')[0]"
 
 
 def _has_versioned_backup(spec: ProtectionPolicySpec) -> bool:
@@ -205,13 +205,13 @@ RULES: tuple[Rule[ProtectionPolicySpec], ...] = (
     Rule(
         cel="has(self.replication) || !has(self.backup) || !has(self.backup.schedule) || "
         f"!{cel_matches('self.backup.schedule', SCHEDULE)} || {_RPO_UNREADABLE} || "
-        f"duration({_RPO}).getSeconds() * {_RUNS} >= {SECONDS_A_DAY}",
+        f"duration({_RPO}).getSeconds() * int({_RUNS}) >= {SECONDS_A_DAY}",
         message="rpo {rpo} is shorter than 24h / {runs}, the time between two runs of the schedule "
         "{schedule}: raise spec.rpo, or the runs a day, or add spec.replication",
         holds=_rpo_within_reach_of_schedule,
         quotes={
             "rpo": _QUOTE_RPO,
-            "runs": Quote(f"string({_RUNS})", lambda spec: str(_runs_a_day(spec))),
+            "runs": Quote(_RUNS, lambda spec: str(_runs_a_day(spec))),
             "schedule": Quote(
                 "self.backup.schedule",
                 lambda spec: (spec.backup.schedule if spec.backup else None) or "",
