@@ -112,3 +112,38 @@ class Text:
         found["maxLength"] = self.max_length
         found[VALIDATIONS] = [{"rule": cel_matches("self", self.pattern), "message": self.message}]
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A list whose entries are told apart by one field, as the API server does it.
+
+    Uniqueness comes with it, and server-side apply merges entry by entry.
+    """
+
+    key: str
+
+    def check(self, entries: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the entries unchanged; ValueError when two have the same key."""
+        seen: set[Any] = set()
+        for entry in entries:
+            key = getattr(entry, self.key)
+            if key in seen:
+                raise ValueError(f'Duplicate value: {{"{self.key}":"{key}"}}')
+            seen.add(key)
+        return entries
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Make pydantic check the keys."""
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Put the key into the schema."""
+        found = handler(schema)
+        found["x-kubernetes-list-type"] = "map"
+        found["x-kubernetes-list-map-keys"] = [self.key]
+        return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
@@ -52,6 +53,18 @@ def _to_utc_second(time: datetime) -> datetime:
 
 # Whole seconds, rounded down: the form of all times in Kubernetes, and never newer than the truth.
 Time: TypeAlias = Annotated[AwareDatetime, AfterValidator(_to_utc_second)]
+
+
+def _only_a_day(day: Any) -> Any:
+    if isinstance(day, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day):
+        raise ValueError("must be of type date: write a day, as in 2027-01-31")
+    if not isinstance(day, (str, date)):
+        raise ValueError("must be of type string: write a day, as in 2027-01-31")
+    return day
+
+
+# Pydantic would take numbers and times of day for days; the API server does not.
+Day: TypeAlias = Annotated[date, BeforeValidator(_only_a_day)]
 
 
 def _cut(length: int) -> BeforeValidator:

@@ -17,7 +17,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from backstay.api.kinds import KindInfo
-from backstay.api.rules import VALIDATIONS, Rule, broken
+from backstay.api.rules import VALIDATIONS, Keyed, Rule, broken
 from backstay.api.v1alpha1.fields import Label, Message, Time
 
 
@@ -103,15 +103,7 @@ class Status(StatusModel):
     observed_generation: int = Field(
         default=-1, ge=-1, description="The generation of the spec that this status is about."
     )
-    conditions: Annotated[
-        tuple[Condition, ...],
-        Field(
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["type"],
-            }
-        ),
-    ] = Field(
+    conditions: Annotated[tuple[Condition, ...], Keyed("type")] = Field(
         default=(),
         max_length=16,
         description="Statements about the object; those that warn are present only while true.",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from backstay.api.kinds import AGE, Column, KindInfo, condition_column
 from backstay.api.rules import Quote, Rule, cel_matches
-from backstay.api.v1alpha1.fields import BackupSchedule, Duration, Label
+from backstay.api.v1alpha1.fields import BackupSchedule, Day, Duration, Label
 from backstay.api.v1alpha1.meta import Resource, SpecModel, Status
 from backstay.api.values import (
     DURATION,
@@ -44,9 +43,11 @@ LEAST_INTERVAL = "15s"
 class Retention(SpecModel):
     """How many snapshots of ours stay on one side; the base of the next increment always does."""
 
-    last: int = Field(default=1, ge=1, le=1000, description="The newest ones.")
-    hourly: int = Field(default=0, ge=0, le=1000, description="One an hour, for so many hours.")
-    daily: int = Field(default=0, ge=0, le=1000, description="One a day, for so many days.")
+    last: StrictInt = Field(default=1, ge=1, le=1000, description="The newest ones.")
+    hourly: StrictInt = Field(
+        default=0, ge=0, le=1000, description="One an hour, for so many hours."
+    )
+    daily: StrictInt = Field(default=0, ge=0, le=1000, description="One a day, for so many days.")
 
 
 class ReplicationRetention(SpecModel):
@@ -78,7 +79,7 @@ class ExternalBackup(SpecModel):
         description="What makes the backup, how often and how long it is kept, as in restic, "
         "nightly, 30 days.",
     )
-    until: date | None = Field(
+    until: Day | None = Field(
         default=None, description="Last day on which the statement holds, as in 2027-01-31."
     )
 
@@ -109,7 +110,7 @@ class PolicyException(SpecModel):
     """A rule that is set aside, why, and for how long."""
 
     reason: str = Field(min_length=1, max_length=512, description="Why it is set aside.")
-    until: date = Field(description="Last day of the exception, as in 2027-01-31.")
+    until: Day = Field(description="Last day of the exception, as in 2027-01-31.")
 
 
 class Exceptions(SpecModel):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from backstay.api.kinds import AGE, Column, KindInfo, condition_column
-from backstay.api.rules import Rule, Text
+from backstay.api.rules import Keyed, Rule, Text
 from backstay.api.v1alpha1.fields import (
     Dataset,
     HostName,
@@ -62,7 +62,7 @@ class Member(SpecModel):
         max_length=2,
         description="Its place at each of the two sites, by the site's name; immutable.",
     )
-    recursive: bool = Field(
+    recursive: StrictBool = Field(
         default=False, description="Whether all datasets below it are replicated with it."
     )
 
@@ -128,20 +128,14 @@ class ReplicationPairSpec(SpecModel):
     preferred_site: SiteName = Field(
         description="Chooses the first source, once, at the seed; nothing ever moves because of it."
     )
-    datasets: Annotated[
-        tuple[Member, ...],
-        Field(
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-            }
-        ),
-    ] = Field(min_length=1, max_length=1000, description="The datasets that are kept in step.")
-    consistency_group: bool = Field(
+    datasets: Annotated[tuple[Member, ...], Keyed("name")] = Field(
+        min_length=1, max_length=1000, description="The datasets that are kept in step."
+    )
+    consistency_group: StrictBool = Field(
         default=False,
         description="Whether all members share each snapshot; they must lie in one pool then.",
     )
-    suspend: bool = Field(
+    suspend: StrictBool = Field(
         default=False, description="Whether work rests; all data stays and the lag grows."
     )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from backstay.api.kinds import AGE, Column, KindInfo, condition_column
-from backstay.api.rules import Rule, Text
+from backstay.api.rules import Keyed, Rule, Text
 from backstay.api.v1alpha1.fields import Dataset, HostName, Label, Message, ObjectName
 from backstay.api.v1alpha1.meta import Resource, SpecModel, Status, StatusModel
 from backstay.api.values import pool_of
@@ -66,7 +66,7 @@ class Host(SpecModel):
 
     name: HostName = Field(description="The name that datasets of a pair refer to the host by.")
     address: Address = Field(description="IP address or host name of its ssh server.")
-    port: int = Field(default=22, ge=1, le=65535, description="Port of its ssh server.")
+    port: StrictInt = Field(default=22, ge=1, le=65535, description="Port of its ssh server.")
     user: User = Field(default="root", description="Account that backstay logs in as.")
     host_keys: tuple[HostKey, ...] = Field(
         min_length=1,
@@ -103,15 +103,9 @@ class SiteSpec(SpecModel):
         description="Where the site stands, as free labels, as in region or building: another "
         "place has another value.",
     )
-    hosts: Annotated[
-        tuple[Host, ...],
-        Field(
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-            }
-        ),
-    ] = Field(min_length=1, max_length=32, description="The ZFS hosts of the site.")
+    hosts: Annotated[tuple[Host, ...], Keyed("name")] = Field(
+        min_length=1, max_length=32, description="The ZFS hosts of the site."
+    )
     ssh: Ssh = Field(description="How the hosts are logged in to.")
 
     def host(self, name: str) -> Host | None:
@@ -150,15 +144,9 @@ class SiteStatus(Status):
     reachable: Label | None = Field(
         default=None, description="Hosts that were reached, of all hosts, as in 2/3."
     )
-    hosts: Annotated[
-        tuple[HostStatus, ...],
-        Field(
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-            }
-        ),
-    ] = Field(default=(), max_length=32, description="The hosts as they were last seen.")
+    hosts: Annotated[tuple[HostStatus, ...], Keyed("name")] = Field(
+        default=(), max_length=32, description="The hosts as they were last seen."
+    )
     last_handled_request: Label | None = Field(
         default=None,
         description="The last value of the annotation backstay.dev/requested-at that was acted on.",
