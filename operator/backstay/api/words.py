@@ -120,6 +120,11 @@ class Reason(Word):
     GROUP_SPLIT = "GroupSplit", "Members of the consistency group lie in different pools."
 
     # What lies at the hosts: nothing is written until a human decides.
+    ENCRYPTED_SOURCE = (
+        "EncryptedSource",
+        "The source is encrypted; raw streams are not supported yet, and a plain one would arrive "
+        "unencrypted.",
+    )
     SOURCE_MISSING = "SourceMissing", "The source dataset does not exist."
     RECEIVE_ROOT_MISSING = "ReceiveRootMissing", "The receive root does not exist: create it."
     RECEIVE_ROOT_IN_PROXMOX_STORAGE = (
@@ -137,6 +142,10 @@ class Reason(Word):
         "The target dataset exists and was not made by this pair.",
     )
     TARGET_MODIFIED = "TargetModified", "The replica was written to since the last point."
+    TARGET_AHEAD = (
+        "TargetAhead",
+        "The replica has points that the source no longer has: the source was rolled back.",
+    )
     NEW_LINEAGE = (
         "NewLineage",
         "The source is another dataset than the one that was seeded, under the same name.",

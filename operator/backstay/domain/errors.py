@@ -35,7 +35,7 @@ class Stalled(BackstayError):
 
 
 class Refused(BackstayError):
-    """The fence at a host declined. `higher_term` is set when it is our own id with a newer term."""
+    """The fence at a host declined; `higher_term` is set when our own id has a newer term."""
 
     def __init__(self, reason: str, message: str, *, higher_term: int | None = None) -> None:
         super().__init__(reason, message)

@@ -1,0 +1,152 @@
+"""What is asked for on one route, and what became of each member."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from backstay.domain.zfs import Guid, HostListing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How many points to keep: the newest `last`, and the newest of so many hours and days."""
+
+    last: int = 1
+    hourly: int = 0
+    daily: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry of `spec.datasets`, resolved to the route's two hosts."""
+
+    name: str
+    source: str
+    target: str
+    recursive: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairTask:
+    """One pair's share of a route."""
+
+    key: str
+    """`namespace/name` of the ReplicationPair."""
+    entries: tuple[Entry, ...]
+    grouped: bool
+    keep_source: Keep
+    keep_target: Keep
+    quarantined: frozenset[str] = frozenset()
+    """Names of members that failed last time: each gets a pipe of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTask:
+    """Everything that one pass serves: all due pairs of one source host and one target host."""
+
+    source_host: str
+    target_host: str
+    receive_roots: tuple[str, ...]
+    short_id: str
+    """Short id of the installation, part of every snapshot name."""
+    pairs: tuple[PairTask, ...]
+    in_flight: frozenset[str] = frozenset()
+    """Target datasets with a transfer of ours under way: left alone by this pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One dataset to keep: an entry or a child of a recursive one, parents first."""
+
+    pair: str
+    name: str
+    """Name of the entry, plus the path below it for children of a tree."""
+    source: str
+    target: str
+    group: str
+    """Members of one group have one recovery point; a lone member is a group of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A confirmed recovery point: its GUID was read at the target. `at`: consistency time."""
+
+    snapshot: str
+    guid: Guid
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """Why nothing may be done for a member: a value with its evidence, not an exception."""
+
+    reason: str
+    """A word of `api.words.Reason`."""
+    message: str
+    diverged: bool = False
+    """The target holds what the source does not: a human decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """A side about which nothing was learnt this time; never read as absent."""
+
+    reason: str
+    message: str
+
+
+Side: TypeAlias = HostListing | Unseen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteObservation:
+    """Both sides of a route at one moment.
+
+    `synced_at`: our clock before the source was asked to sync and list, so that what is
+    unchanged in the listing is good as of then.
+    """
+
+    source: Side
+    target: Side
+    synced_at: datetime
+    root_problems: Mapping[str, Conflict] = field(default_factory=dict)
+    """Receive root → why it cannot be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberState:
+    """What is true of one member after a pass.
+
+    `as_of` is set when nothing has changed at the source since `point`: the point is good as of
+    that time.
+    """
+
+    name: str
+    source: str
+    target: str
+    point: Point | None = None
+    as_of: datetime | None = None
+    seeding: bool = False
+    conflict: Conflict | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairState:
+    """What is true of one pair's share of a route after a pass.
+
+    `target_seen`: the target was read in this pass. `point` is the pair's recovery point by the
+    rules of `plan.points`; its time is the later of the point's own and its `as_of`.
+    """
+
+    key: str
+    members: tuple[MemberState, ...]
+    point: Point | None
+    as_of: datetime | None
+    source_seen: bool
+    target_seen: bool
+    problem: Unseen | None = None
+    moved_bytes: int = 0
+    transfer_s: float = 0.0

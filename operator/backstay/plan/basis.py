@@ -1,0 +1,186 @@
+"""Full or incremental: the decision that everything else serves.
+
+    source      target         -> how `to` travels
+    a b c       (absent)       -> Seed c
+    a b c       a b            -> Increment b..c
+    #b c        a b            -> Increment #b..c        (bookmark: the snapshot was pruned)
+    a b c       a b c          -> AlreadyThere
+    a b         a b + token    -> Resume, or the token is dropped
+    a b         a x            -> increment from a while x is foreign and nothing was written
+    a           a B (ours)     -> Diverged: the target is ahead
+    c           a b            -> NoCommonBase
+    c'          c              -> NameCollision          (same name, another GUID)
+
+Everything is matched by GUID and ordered by createtxg within one pool (rule *Proven base*).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from backstay.api.words import Reason
+from backstay.domain.pairs import Conflict
+from backstay.domain.steps import Base, How, Increment, Resume, Seed
+from backstay.domain.zfs import LINEAGE, ROLE, SOURCE_GUID, Bookmark, Dataset, Snapshot
+from backstay.plan.naming import snapshot_time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlreadyThere:
+    """The target has the snapshot, by GUID."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropToken:
+    """The partial receive at the target is of no use: `receive -A`, then plan anew."""
+
+    because: str
+
+
+Basis: TypeAlias = How | AlreadyThere | DropToken | Conflict
+
+
+def find_basis(source: Dataset, target: Dataset | None, to: Snapshot) -> Basis:
+    """Decide how the snapshot `to` of `source` gets to `target`."""
+    if target is None:
+        return Seed()
+    if (conflict := ownership_conflict(source, target)) is not None:
+        return conflict
+    if target.token is not None or target.unreadable_token is not None:
+        return _resume(source, target)
+    if target.snapshot_by_guid(to.guid) is not None:
+        return AlreadyThere()
+    common = common_base(source, target)
+    if common is None:
+        return _no_base(source, target)
+    if (diverged := divergence(source, target, common)) is not None:
+        return diverged
+    if target.snapshot_by_name(to.name) is not None:
+        return Conflict(
+            reason=Reason.NAME_COLLISION,
+            message=f"{target.name}@{to.name} exists with another GUID than {to.guid}: "
+            "rename it at the target",
+            diverged=True,
+        )
+    point = _as_point(source, common)
+    if point is None or point.createtxg >= to.createtxg:
+        return _ahead(source, target, common)
+    return Increment(base=Base(full_name=point.full_name, guid=point.guid))
+
+
+def ownership_conflict(source: Dataset, target: Dataset) -> Conflict | None:
+    """Why an existing target may not be received into at all; None when it is ours to use."""
+    if target.properties.get(ROLE) == "primary":
+        return Conflict(
+            reason=Reason.TARGET_HAS_FOREIGN_DATA,
+            message=f"{target.name} has the role primary: it is in use and is never overwritten",
+        )
+    if LINEAGE not in target.properties:
+        return Conflict(
+            reason=Reason.TARGET_HAS_FOREIGN_DATA,
+            message=f"{target.name} (GUID {target.guid}) exists and was not made by backstay: "
+            f"rename it or choose another target dataset; nothing was written to it",
+        )
+    if target.kind != source.kind:
+        return Conflict(
+            reason=Reason.NEW_LINEAGE,
+            message=f"{source.name} is a {source.kind}, its replica {target.name} a {target.kind}",
+            diverged=True,
+        )
+    return None
+
+
+def common_base(source: Dataset, target: Dataset) -> Snapshot | None:
+    """The newest snapshot of the target whose GUID the source has as snapshot or bookmark."""
+    known = {s.guid for s in source.snapshots} | {b.guid for b in source.bookmarks}
+    return next((s for s in reversed(target.snapshots) if s.guid in known), None)
+
+
+def divergence(source: Dataset, target: Dataset, base: Snapshot) -> Conflict | None:
+    """Whether the target holds anything since `base` that the source does not.
+
+    Foreign snapshots newer than the base are tolerated while nothing was written: ZFS takes an
+    increment all the same, and they stay. Our own newer ones mean that the source went back.
+    """
+    newer = [s for s in target.snapshots if s.createtxg > base.createtxg]
+    ahead = [s for s in newer if snapshot_time(s.name) is not None]
+    if ahead:
+        return _ahead(source, target, ahead[-1])
+    if written_after(target, base) == 0:
+        return None
+    amount = written_after(target, base)
+    said = "an unknown amount" if amount is None else f"{amount} bytes"
+    return Conflict(
+        reason=Reason.TARGET_MODIFIED,
+        message=f"{target.name} was written to ({said}) since @{base.name} (GUID {base.guid}): "
+        f"roll it back to that snapshot yourself, or rename it so that it is seeded anew",
+        diverged=True,
+    )
+
+
+def written_after(dataset: Dataset, base: Snapshot) -> int | None:
+    """Bytes written to `dataset` since its snapshot `base`; None when unknown, never taken as 0."""
+    if dataset.newest_snapshot == base:
+        return dataset.written_bytes
+    if dataset.written_since is not None and dataset.written_since.snapshot == base.name:
+        return dataset.written_since.size_bytes
+    return None
+
+
+def _resume(source: Dataset, target: Dataset) -> Basis:
+    """Judge a resume token, which is untrusted input (rule *Resume tokens*)."""
+    token = target.token
+    if token is None:
+        return DropToken(because=f"ZFS cannot decode the resume token of {target.name}")
+    snapshot = source.snapshot_by_guid(token.to_guid)
+    if snapshot is None:
+        return DropToken(because=f"{token.to_name} (GUID {token.to_guid}) no longer exists")
+    if token.to_name != snapshot.full_name:
+        return DropToken(because=f"the token names {token.to_name}, not {snapshot.full_name}")
+    if token.raw:
+        return DropToken(because="the token is of a raw stream, the pair is not")
+    if token.from_guid is None:
+        if target.snapshots:
+            return DropToken(because=f"a full stream cannot go on in {target.name}: it has points")
+        return Resume(token=token.text, seed=True)
+    base = common_base(source, target)
+    if base is None or base.guid != token.from_guid:
+        return DropToken(because=f"the token's base {token.from_guid} is not the common base")
+    return Resume(token=token.text, seed=False)
+
+
+def _as_point(source: Dataset, common: Snapshot) -> Snapshot | Bookmark | None:
+    """The source's own snapshot with the GUID, else its bookmark."""
+    bookmarks = (b for b in source.bookmarks if b.guid == common.guid)
+    return source.snapshot_by_guid(common.guid) or next(bookmarks, None)
+
+
+def _ahead(source: Dataset, target: Dataset, newest: Snapshot) -> Conflict:
+    return Conflict(
+        reason=Reason.TARGET_AHEAD,
+        message=f"{target.name}@{newest.name} (GUID {newest.guid}) is newer than everything in "
+        f"{source.name}, which was rolled back or restored; the replica is untouched: keep it "
+        f"aside (zfs rename) to have the source seeded anew, or recover from it",
+        diverged=True,
+    )
+
+
+def _no_base(source: Dataset, target: Dataset) -> Conflict:
+    seeded_from = target.properties.get(SOURCE_GUID)
+    if seeded_from is not None and seeded_from != str(source.guid):
+        return Conflict(
+            reason=Reason.NEW_LINEAGE,
+            message=f"{source.name} now has GUID {source.guid}, the replica {target.name} was "
+            f"seeded from GUID {seeded_from}: the source was recreated; rename the replica to "
+            f"keep it and have the new dataset seeded",
+            diverged=True,
+        )
+    newest = target.newest_snapshot
+    held = "none" if newest is None else f"@{newest.name} (GUID {newest.guid})"
+    return Conflict(
+        reason=Reason.NO_COMMON_BASE,
+        message=f"{source.name} and {target.name} share no snapshot or bookmark by GUID (newest "
+        f"at the target: {held}); rename the replica to keep it and have the source seeded anew",
+        diverged=True,
+    )

@@ -1,0 +1,82 @@
+"""What forbids work on a member before anything is decided for it."""
+
+from __future__ import annotations
+
+from backstay.api.values import is_below
+from backstay.api.words import Reason
+from backstay.domain.pairs import Conflict, Member, RouteObservation, RouteTask
+from backstay.domain.zfs import Dataset, HostListing
+from backstay.plan.basis import common_base, divergence, find_basis, ownership_conflict
+
+_PVESR = "__replicate_"
+
+
+def member_conflict(
+    member: Member, task: RouteTask, observation: RouteObservation, source: HostListing
+) -> Conflict | None:
+    """The first reason why nothing may be done for the member; None when there is none.
+
+    Looks at the place first, then at the source, then at the replica.
+    """
+    target_listing = observation.target
+    assert isinstance(target_listing, HostListing)
+    if (conflict := _place_conflict(member, task, observation)) is not None:
+        return conflict
+    dataset = source.datasets.get(member.source)
+    if dataset is None:
+        return Conflict(
+            reason=Reason.SOURCE_MISSING,
+            message=f"{task.source_host} has no dataset {member.source}: restore it, or remove "
+            f"the member {member.name}; the replica {member.target} is kept",
+        )
+    if (conflict := _source_conflict(dataset)) is not None:
+        return conflict
+    replica = target_listing.datasets.get(member.target)
+    return None if replica is None else _replica_conflict(dataset, replica)
+
+
+def _place_conflict(
+    member: Member, task: RouteTask, observation: RouteObservation
+) -> Conflict | None:
+    root = receive_root(member.target, task.receive_roots)
+    if root is None:
+        return Conflict(
+            reason=Reason.OUTSIDE_RECEIVE_ROOTS,
+            message=f"{member.target} is below none of the receive roots of {task.target_host} "
+            f"({', '.join(task.receive_roots) or 'none is set'}): move it, or add a root",
+        )
+    return observation.root_problems.get(root)
+
+
+def receive_root(target: str, roots: tuple[str, ...]) -> str | None:
+    """The receive root that a target dataset lies strictly below."""
+    return next((root for root in roots if is_below(target, root)), None)
+
+
+def _source_conflict(source: Dataset) -> Conflict | None:
+    if source.encrypted:
+        return Conflict(
+            reason=Reason.ENCRYPTED_SOURCE,
+            message=f"{source.name} is encrypted and raw streams are not supported yet; a plain "
+            f"stream would arrive unencrypted, so nothing is sent",
+        )
+    pvesr = next((s for s in source.snapshots if s.name.startswith(_PVESR)), None)
+    if pvesr is not None:
+        return Conflict(
+            reason=Reason.FOREIGN_REPLICATION,
+            message=f"{pvesr.full_name} is of Proxmox storage replication, which destroys "
+            f"snapshots it does not know: remove that job, then its snapshots",
+        )
+    return None
+
+
+def _replica_conflict(source: Dataset, replica: Dataset) -> Conflict | None:
+    if (conflict := ownership_conflict(source, replica)) is not None:
+        return conflict
+    if replica.token is not None or replica.unreadable_token is not None or not source.snapshots:
+        return None
+    base = common_base(source, replica)
+    if base is not None:
+        return divergence(source, replica, base)
+    basis = find_basis(source, replica, source.snapshots[-1])
+    return basis if isinstance(basis, Conflict) else None

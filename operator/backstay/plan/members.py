@@ -1,0 +1,52 @@
+"""From entries to members: trees are looked up in each observation, parents first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from backstay.domain.pairs import Entry, Member, PairTask
+from backstay.domain.zfs import HostListing
+
+
+def expand_members(pair: PairTask, source: HostListing) -> tuple[Member, ...]:
+    """The members of a pair, parents before their children, each source dataset once."""
+    return tuple(
+        Member(
+            pair=pair.key,
+            name=name,
+            source=dataset,
+            target=target,
+            group=pair.key if pair.grouped else f"{pair.key}:{name}",
+        )
+        for entry in pair.entries
+        for name, dataset, target in _expand(entry, source)
+    )
+
+
+def known_members(pair: PairTask, target: HostListing) -> tuple[Member, ...]:
+    """The members as far as the target tells, for passes that could not see the source."""
+    return tuple(
+        Member(
+            pair=pair.key,
+            name=entry.name + below,
+            source=entry.source + below,
+            target=entry.target + below,
+            group=pair.key if pair.grouped else f"{pair.key}:{entry.name}{below}",
+        )
+        for entry in pair.entries
+        for below in ("", *(_below(entry.target, target) if entry.recursive else ()))
+    )
+
+
+def _expand(entry: Entry, source: HostListing) -> Iterator[tuple[str, str, str]]:
+    yield entry.name, entry.source, entry.target
+    if entry.recursive:
+        for below in _below(entry.source, source):
+            yield entry.name + below, entry.source + below, entry.target + below
+
+
+def _below(root: str, listing: HostListing) -> list[str]:
+    """Paths below `root` with their leading slash; sorting puts a parent before its children."""
+    return sorted(
+        name.removeprefix(root) for name in listing.datasets if name.startswith(f"{root}/")
+    )

@@ -1,0 +1,24 @@
+"""How a replica is kept (rule *Replica posture*)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from backstay.domain.zfs import LINEAGE, SOURCE_GUID, Dataset, DatasetKind
+
+
+def seed_properties(source: Dataset, lineage: str) -> Mapping[str, str]:
+    """Properties that a new replica of `source` is received with (`-o`)."""
+    ours = {LINEAGE: lineage, SOURCE_GUID: str(source.guid)}
+    return {**ours, **replica_posture(source.kind)}
+
+
+def replica_posture(kind: DatasetKind) -> Mapping[str, str]:
+    """Read only and out of everybody's sight.
+
+    `volmode=none` keeps udev, LVM and Proxmox away from a volume; `canmount` on a volume would
+    abort the receive.
+    """
+    if kind is DatasetKind.VOLUME:
+        return {"readonly": "on", "volmode": "none"}
+    return {"readonly": "on", "atime": "off", "canmount": "noauto"}

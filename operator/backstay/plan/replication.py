@@ -1,0 +1,254 @@
+"""The plan of one pass over one route, stage by stage, each from the latest listing.
+
+    plan_preparation   useless tokens dropped, missing parents made, postures restored
+    plan_snapshots     one atomic snapshot a pool, with the bookmarks that must precede a send
+    plan_transfers     which stream each member gets; increments share a pipe, seeds never do
+    plan_pruning       what the policy no longer wants and nothing needs   (plan/pruning.py)
+
+Every stage is a function of (task, observation, now): a pass that crashed is just another pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from backstay.api.words import Reason
+from backstay.domain.pairs import Conflict, Member, PairTask, RouteObservation, RouteTask
+from backstay.domain.steps import (
+    AbortReceive,
+    BookmarkOf,
+    CreateParents,
+    RestorePosture,
+    TakeSnapshots,
+)
+from backstay.domain.zfs import LINEAGE, Dataset, HostListing
+from backstay.plan.basis import DropToken, find_basis
+from backstay.plan.checks import member_conflict, receive_root
+from backstay.plan.members import expand_members
+from backstay.plan.naming import bookmark_tag, lineage_id, snapshot_name
+from backstay.plan.posture import replica_posture
+from backstay.plan.sets import GroupDecision, decide_group
+
+SNAPSHOT_ARGV_BYTES = 100_000
+"""Room of one command: the kernel refuses a single string over 128 KiB (rule *O(hosts)*)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A route whose two sides answered: the members and what forbids work on some of them."""
+
+    task: RouteTask
+    source: HostListing
+    target: HostListing
+    members: tuple[Member, ...]
+    conflicts: Mapping[str, Conflict]
+    """Target dataset → why the member is left alone."""
+
+    def free(self, member: Member) -> bool:
+        """Whether work on the member may be planned."""
+        return (
+            member.target not in self.conflicts
+            and member.target not in self.task.in_flight
+            and member.target not in self.target.busy
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """What must be true at the target before anything is sent."""
+
+    aborts: tuple[AbortReceive, ...]
+    parents: tuple[CreateParents, ...]
+    postures: tuple[RestorePosture, ...]
+
+
+def see_route(task: RouteTask, observation: RouteObservation) -> Seen | None:
+    """The route's members with their conflicts; None when a side was not seen."""
+    source, target = observation.source, observation.target
+    if not (isinstance(source, HostListing) and isinstance(target, HostListing)):
+        return None
+    members = tuple(m for pair in task.pairs for m in expand_members(pair, source))
+    conflicts = {
+        m.target: conflict
+        for m in members
+        if (conflict := member_conflict(m, task, observation, source)) is not None
+    }
+    conflicts |= _group_size_conflicts(members, task.pairs)
+    return Seen(task=task, source=source, target=target, members=members, conflicts=conflicts)
+
+
+def plan_preparation(seen: Seen) -> Preparation:
+    """Drop tokens that lead nowhere, make parents, restore postures; only on replicas of ours."""
+    free = [m for m in seen.members if seen.free(m)]
+    return Preparation(
+        aborts=tuple(a for m in free if (a := _useless_token(m, seen)) is not None),
+        parents=tuple(_missing_parents(free, seen)),
+        postures=tuple(p for m in free if (p := _lost_posture(m, seen)) is not None),
+    )
+
+
+def decide_groups(seen: Seen) -> Iterator[tuple[tuple[Member, ...], GroupDecision]]:
+    """Each group whose members are all free, with its decision; frozen ones only resume."""
+    groups: dict[str, list[Member]] = {}
+    for member in seen.members:
+        groups.setdefault(member.group, []).append(member)
+    for members in groups.values():
+        able = [m for m in members if seen.free(m)]
+        if not able:
+            continue
+        decision = decide_group(able, seen.source, seen.target, seen.task.short_id)
+        if len(able) < len(members):
+            decision = GroupDecision(send=decision.send, take=(), unchanged=False)
+        yield tuple(able), decision
+
+
+def plan_snapshots(seen: Seen, now: datetime, entropy: str) -> tuple[TakeSnapshots, ...]:
+    """The snapshots to take now, one command a pool and group, and bookmarks still missing.
+
+    Lone members of a pool share a command and a name, as far as the command's size allows.
+    """
+    name = snapshot_name(now, seen.task.short_id, entropy)
+    grouped = {p.key for p in seen.task.pairs if p.grouped}
+    commands: list[list[Member]] = []
+    lone: dict[str, list[Member]] = {}
+    steps: list[TakeSnapshots] = []
+    for members, decision in decide_groups(seen):
+        for taken in decision.take:
+            if taken[0].pair in grouped:
+                commands.append(list(taken))
+            else:
+                lone.setdefault(taken[0].source.split("/")[0], []).extend(taken)
+        steps += _missing_bookmarks(members, decision, seen)
+    for pool_members in lone.values():
+        commands += _chunks(pool_members, len(name))
+    steps += [_take(members, name, seen) for members in commands if members]
+    return tuple(steps)
+
+
+def lineage_of(member: Member, seen: Seen) -> str:
+    """The lineage of a member: what its replica says, else what a new replica will be given."""
+    replica = seen.target.datasets.get(member.target)
+    if replica is not None and LINEAGE in replica.properties:
+        return replica.properties[LINEAGE]
+    pool = member.target.split("/")[0]
+    pool_guid = next(p.guid for p in seen.target.pools if p.name == pool)
+    return lineage_id(seen.source.datasets[member.source].guid, pool_guid, member.target)
+
+
+def _take(members: list[Member], name: str, seen: Seen) -> TakeSnapshots:
+    datasets = {m.source: seen.source.datasets[m.source].guid for m in members}
+    return TakeSnapshots(
+        datasets=tuple(datasets.items()),
+        snapshot=name,
+        bookmarks=tuple(
+            BookmarkOf(dataset=m.source, snapshot=name, lineage=lineage_of(m, seen))
+            for m in members
+        ),
+    )
+
+
+def _missing_bookmarks(
+    members: tuple[Member, ...], decision: GroupDecision, seen: Seen
+) -> list[TakeSnapshots]:
+    """Snapshots about to be sent that have no bookmark of the lineage, after a crash between."""
+    steps = []
+    for member in members:
+        snapshot = decision.send.get(member.name)
+        if snapshot is None:
+            continue
+        lineage = lineage_of(member, seen)
+        tags = [bookmark_tag(b) for b in seen.source.datasets[member.source].bookmarks]
+        if any(t is not None and (t.lineage, t.guid) == (lineage, snapshot.guid) for t in tags):
+            continue
+        wanted = BookmarkOf(dataset=member.source, snapshot=snapshot.name, lineage=lineage)
+        steps.append(TakeSnapshots(datasets=(), snapshot=snapshot.name, bookmarks=(wanted,)))
+    return steps
+
+
+def _chunks(members: list[Member], name_length: int) -> list[list[Member]]:
+    """Members in runs whose snapshot command stays below the kernel's limit."""
+    chunks: list[list[Member]] = [[]]
+    size = 0
+    for member in members:
+        size += len(member.source.encode()) + name_length + 2
+        if size > SNAPSHOT_ARGV_BYTES:
+            chunks.append([])
+            size = len(member.source.encode()) + name_length + 2
+        chunks[-1].append(member)
+    return chunks
+
+
+def _group_size_conflicts(
+    members: tuple[Member, ...], pairs: tuple[PairTask, ...]
+) -> dict[str, Conflict]:
+    """A consistency group is one command in one pool, or it is none."""
+    conflicts: dict[str, Conflict] = {}
+    for pair in (p for p in pairs if p.grouped):
+        group = [m for m in members if m.pair == pair.key]
+        size = sum(len(m.source.encode()) + 48 for m in group)
+        pools = sorted({m.source.split("/")[0] for m in group})
+        if size > SNAPSHOT_ARGV_BYTES:
+            why = f"its {len(group)} members need a command of {size} bytes; the limit is "
+            problem = Conflict(
+                reason=Reason.GROUP_TOO_LARGE,
+                message=f"{pair.key}: {why}{SNAPSHOT_ARGV_BYTES}: split it into several pairs",
+            )
+        elif len(pools) > 1:
+            problem = Conflict(
+                reason=Reason.GROUP_SPLIT,
+                message=f"{pair.key}: one snapshot cannot span the pools {', '.join(pools)}: make "
+                f"one pair a pool, or set consistencyGroup: false",
+            )
+        else:
+            continue
+        conflicts |= {m.target: problem for m in group}
+    return conflicts
+
+
+def _useless_token(member: Member, seen: Seen) -> AbortReceive | None:
+    replica = seen.target.datasets.get(member.target)
+    source = seen.source.datasets[member.source]
+    if replica is None or (replica.token is None and replica.unreadable_token is None):
+        return None
+    if source.newest_snapshot is None:
+        basis: object = DropToken(because=f"{source.name} has no snapshot any more")
+    else:
+        basis = find_basis(source, replica, source.newest_snapshot)
+    if not isinstance(basis, DropToken):
+        return None
+    text = replica.token.text if replica.token is not None else replica.unreadable_token
+    return AbortReceive(
+        dataset=replica.name,
+        lineage=replica.properties[LINEAGE],
+        token=text or "",
+        because=basis.because,
+    )
+
+
+def _missing_parents(members: list[Member], seen: Seen) -> Iterator[CreateParents]:
+    """Parents between a receive root and a replica that are neither there nor replicas."""
+    replicas = {m.target for m in seen.members}
+    wanted: dict[str, set[str]] = {}
+    for member in members:
+        root = receive_root(member.target, seen.task.receive_roots)
+        parent = member.target.rsplit("/", 1)[0]
+        while root is not None and parent != root:
+            if parent not in seen.target.datasets and parent not in replicas:
+                wanted.setdefault(root, set()).add(parent)
+            parent = parent.rsplit("/", 1)[0]
+    for root, parents in sorted(wanted.items()):
+        yield CreateParents(root=root, datasets=tuple(sorted(parents)))
+
+
+def _lost_posture(member: Member, seen: Seen) -> RestorePosture | None:
+    """A replica of ours that somebody made writable; not while anything was written to it."""
+    replica: Dataset | None = seen.target.datasets.get(member.target)
+    if replica is None or replica.readonly or not replica.snapshots or replica.mounted:
+        return None
+    return RestorePosture(
+        dataset=replica.name,
+        lineage=replica.properties[LINEAGE],
+        properties=replica_posture(replica.kind),
+    )
