@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 
-from worlds import api, binaries, cache, hosts, identity, image, operator_process, progress
+from worlds import api, binaries, cache, hosts, identity, image, install, operator_process, progress
 from worlds.controlplane import ControlPlane
 from worlds.processes import Process
 
@@ -53,6 +53,14 @@ def environment() -> str:
     )
 
 
+def running_hosts() -> list[Process]:
+    """The hosts that run now."""
+    folder = cache.run_folder()
+    names = sorted(path.name for path in (folder / "hosts").glob("*"))
+    found = [Process(name, folder) for name in names]
+    return [process for process in found if process.pid() is not None]
+
+
 def status() -> None:
     """Say which processes of the worlds run."""
     names = ["etcd", "apiserver", "operator", *identity.host_names()]
@@ -88,7 +96,7 @@ def _link_programs() -> None:
 def main() -> None:
     """Run one word."""
     parser = argparse.ArgumentParser(prog="worlds", description=__doc__)
-    words = ("up", "down", "env", "operator-start", "status", "reset-pools")
+    words = ("up", "down", "env", "operator-start", "status", "reset-pools", "chart-lint")
     parser.add_argument("word", choices=words)
     word = parser.parse_args().word
     try:
@@ -103,6 +111,8 @@ def main() -> None:
             operator_process.start(api.controlplane())
         elif word == "status":
             status()
+        elif word == "chart-lint":
+            print(install.lint_chart(install.CHART))
         else:
             for host in api.ensure_hosts()[0]:
                 host.reset_pools()

@@ -78,6 +78,11 @@ class LabHost:
         except subprocess.TimeoutExpired:
             return False
 
+    def make_pools(self) -> None:
+        """Every pool is there; those that are stay as they are."""
+        for pool in self.pools:
+            self.run(_CREATE.format(pool=pool))
+
     def reset_pools(self) -> None:
         """Every pool is new and empty."""
         for pool in self.pools:
@@ -109,9 +114,7 @@ def ensure_hosts(names: list[str] | None = None) -> tuple[list[LabHost], list[st
         machines = [Machine(host) for host in chosen]
         hosts = [_host(machine, config) for machine in machines]
         started = _boot(machines, known)
-        for host in hosts:
-            for pool in host.pools:
-                host.run(_CREATE.format(pool=pool))
+        progress.side_by_side(*(host.make_pools for host in hosts))
     return hosts, started
 
 
@@ -160,7 +163,7 @@ def _boot(machines: list[Machine], known: list[identity.Identity]) -> list[str]:
             names = ", ".join(waiting)
             tails = "\n".join(machine.process.tail() for machine in waiting.values())
             raise RuntimeError(f"{names}: no ssh after {BOOT_S:.0f} s:\n{tails}")
-        if now - spoke > 10:
+        if waiting and now - spoke > 10:
             spoke = now
             progress.say(f"hosts: waiting for {', '.join(waiting)} ({now - began:.0f} s)")
         if waiting:

@@ -71,20 +71,22 @@ def chart_rights() -> list[dict[str, Any]]:
 
 def render_chart(chart: Path, *more: str) -> str:
     """What `helm template` prints for a release `backstay` in the lab's namespace."""
-    argv = [
-        str(binaries.binary("helm")),
-        "template",
-        "backstay",
-        str(chart),
-        "--namespace",
-        NAMESPACE,
-        *more,
-    ]
+    return _helm("template", "backstay", str(chart), "--namespace", NAMESPACE, *more)
+
+
+def lint_chart(chart: Path) -> str:
+    """The answer of `helm lint --strict`; a finding is a RuntimeError."""
+    return _helm("lint", "--strict", str(chart))
+
+
+def _helm(*arguments: str) -> str:
+    argv = [str(binaries.binary("helm")), *arguments]
     done = subprocess.run(
         argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
     if done.returncode:
-        raise RuntimeError(f"helm template {chart}: {done.stderr.strip()}")
+        said = f"{done.stdout}{done.stderr}".strip()
+        raise RuntimeError(f"helm {' '.join(arguments)}: {said}")
     return done.stdout
 
 

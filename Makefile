@@ -1,0 +1,65 @@
+# Every word that a developer needs; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CACHE := $(if $(BACKSTAY_CACHE),$(BACKSTAY_CACHE),$(HOME)/.cache/backstay)
+UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
+RUN := PYTHONPATH=hack $(UV) run --frozen
+WORLDS := $(RUN) python -m worlds
+
+.PHONY: help setup demo test test-fast check fmt up down env operator-start bench generate
+
+help: ## list the words
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# A machine without uv gets one of its own, in the cache.
+$(CACHE)/uv/bin/uv:
+	@echo "uv is missing: installing it into $(CACHE)/uv" >&2
+	@python3 -m venv $(CACHE)/uv || { echo "python3 with venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	@$(CACHE)/uv/bin/pip install --quiet --disable-pip-version-check uv
+
+setup: $(UV) ## install or name what is missing on this machine
+	@$(UV) sync --frozen --inexact --quiet
+	@$(RUN) python hack/prepare.py
+
+demo: setup ## the whole path: from kubectl apply to confirmed recovery points (KEEP=1 leaves all running)
+	@$(RUN) python hack/demo.py
+
+up: setup ## start the ZFS hosts, the control plane and the operator (LAB_HOSTS=3 for more hosts)
+	@$(WORLDS) up
+
+down: $(UV) ## stop what `up` started; what was built stays
+	@$(WORLDS) down
+
+env: $(UV) ## print exports: eval "$(make -s env)"
+	@$(WORLDS) env
+
+operator-start: $(UV) ## start the operator again, for instance after kill -9
+	@$(WORLDS) operator-start
+
+generate: $(UV) ## write the generated files (CRDs) anew
+	@$(RUN) python hack/generate.py
+
+fmt: $(UV) ## format the code and repair what the linter can
+	@$(RUN) ruff format
+	@$(RUN) ruff check --fix
+
+check: $(UV) ## format, lint, types, rooms, limits, generated files, chart
+	@$(RUN) ruff format --check
+	@$(RUN) ruff check
+	@$(RUN) mypy
+	@$(RUN) lint-imports
+	@$(RUN) python hack/tidy.py
+	@$(RUN) python hack/generate.py --check
+	@$(WORLDS) chart-lint
+
+test-fast: setup check ## check, unit and property tests: seconds
+	@$(RUN) python hack/tiers.py fast
+
+test: setup check ## check and every tier of tests, on real hosts and a real API server
+	@$(RUN) python hack/tiers.py all
+
+bench: setup ## the figures: measured against bzfs on the same hosts in the same run
+	@$(RUN) --group bench python benchmarks/run.py
