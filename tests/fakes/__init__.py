@@ -1,0 +1,1 @@
+"""In-memory worlds with the semantics of the real ones."""

@@ -1,0 +1,360 @@
+"""ZFS as a value model: pools, datasets, snapshots, bookmarks, clones, holds, accounting.
+
+Content is a chain of write ids: two states with the same digest hold the same data, so a test can
+say "no replica holds another member's data". Semantics follow OpenZFS 2.3; where the contract
+suite finds a difference to a real pool, this model is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+STREAM_OVERHEAD_BYTES = 624
+"""Begin and end record: no stream is empty, so that even a no-change stream can be cut."""
+
+
+class ZfsError(Exception):
+    """A refused command; `reason` is the word that the host program makes of ZFS' message."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Content of a head or snapshot. `changed` counts all bytes ever written to reach it."""
+
+    digest: int = 0
+    changed: int = 0
+    referenced: int = 0
+
+    def written(self, size: int, write_id: int, *, overwrite: bool) -> State:
+        """The state after one more write."""
+        return State(
+            digest=hash((self.digest, write_id)),
+            changed=self.changed + size,
+            referenced=self.referenced + (0 if overwrite else size),
+        )
+
+
+@dataclass(slots=True)
+class FakeSnapshot:
+    """A snapshot; `unique` are bytes that only it keeps alive."""
+
+    name: str
+    guid: int
+    createtxg: int
+    state: State
+    holds: set[str] = field(default_factory=set)
+    unique: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FakeBookmark:
+    """A bookmark: GUID, txg and content position of the snapshot that it was made from."""
+
+    name: str
+    guid: int
+    createtxg: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What `zfs send` writes: from `from_guid` (None: full) to a snapshot of `dataset`."""
+
+    dataset: str
+    snapshot: str
+    guid: int
+    from_guid: int | None
+    state: State
+    size: int
+    volume: bool
+    volsize: int | None
+    offset: int = 0
+    """Bytes that an earlier, interrupted receive already has."""
+
+    def token(self, received: int) -> str:
+        """The resume token after `received` bytes."""
+        base = self.from_guid or 0
+        return f"1-{self.guid:x}-{base:x}-{received:x}-{self.dataset}@{self.snapshot}"
+
+
+@dataclass(slots=True)
+class Partial:
+    """What an interrupted `receive -s` leaves behind."""
+
+    stream: Stream
+    received: int
+    seed: bool
+    readable: bool = True
+
+    @property
+    def token(self) -> str:
+        """`receive_resume_token`."""
+        return self.stream.token(self.received) if self.readable else "1-garbled"
+
+
+@dataclass(slots=True)
+class FakeDataset:
+    """One file system or volume. `properties` are the local ones, native and user."""
+
+    name: str
+    volume: bool
+    guid: int
+    createtxg: int
+    head: State = State()
+    volsize: int | None = None
+    properties: dict[str, str] = field(default_factory=dict)
+    snapshots: list[FakeSnapshot] = field(default_factory=list)
+    bookmarks: list[FakeBookmark] = field(default_factory=list)
+    mounted: bool = False
+    origin: str | None = None
+    partial: Partial | None = None
+    unsynced: list[tuple[int, int, bool]] = field(default_factory=list)
+    """Writes (size, id, overwrite) that no transaction group has committed yet."""
+    busy: bool = False
+    """Opened by something that is not ours."""
+    encrypted: bool = False
+
+    @property
+    def readonly(self) -> bool:
+        """The local `readonly` property."""
+        return self.properties.get("readonly") == "on"
+
+    @property
+    def written(self) -> int:
+        """Bytes since the newest snapshot."""
+        if not self.snapshots:
+            return self.head.referenced
+        return self.head.changed - self.snapshots[-1].state.changed
+
+    def snapshot(self, name: str) -> FakeSnapshot | None:
+        """The snapshot of this short name."""
+        return next((s for s in self.snapshots if s.name == name), None)
+
+    def snapshot_by_guid(self, guid: int) -> FakeSnapshot | None:
+        """The snapshot of this identity."""
+        return next((s for s in self.snapshots if s.guid == guid), None)
+
+    def bookmark(self, name: str) -> FakeBookmark | None:
+        """The bookmark of this short name."""
+        return next((b for b in self.bookmarks if b.name == name), None)
+
+
+@dataclass(slots=True)
+class FakePool:
+    """A pool: its datasets by name, its txg counter and its space."""
+
+    name: str
+    guid: int
+    size: int
+    new_guid: Callable[[], int]
+    txg: int = 4
+    used: int = 0
+    health: str = "ONLINE"
+    imported: bool = True
+    datasets: dict[str, FakeDataset] = field(default_factory=dict)
+    dirty: set[str] = field(default_factory=set)
+
+    def next_txg(self) -> int:
+        """Commit everything written so far and open the next transaction group."""
+        self.sync()
+        self.txg += 1
+        return self.txg
+
+    def sync(self) -> None:
+        """`zpool sync`: writes become visible in `written`."""
+        for name in sorted(self.dirty):
+            dataset = self.datasets.get(name)
+            if dataset is None:
+                continue
+            for size, write_id, overwrite in dataset.unsynced:
+                dataset.head = dataset.head.written(size, write_id, overwrite=overwrite)
+                if overwrite and dataset.snapshots:
+                    dataset.snapshots[-1].unique += size
+            dataset.unsynced.clear()
+        self.dirty.clear()
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def get(self, name: str) -> FakeDataset:
+        """The dataset, or ZFS' refusal."""
+        try:
+            return self.datasets[name]
+        except KeyError:
+            raise ZfsError(
+                "SourceMissing", f"cannot open '{name}': dataset does not exist"
+            ) from None
+
+    def below(self, name: str) -> Iterator[FakeDataset]:
+        """The dataset and everything below it, parents first."""
+        if name in self.datasets:
+            yield self.datasets[name]
+        prefix = name + "/"
+        for child in sorted(self.datasets):
+            if child.startswith(prefix):
+                yield self.datasets[child]
+
+    def available(self, name: str) -> int:
+        """Free bytes for a dataset: the pool's, or less by quotas of it and its parents."""
+        free = self.size - self.used
+        parts = name.split("/")
+        for end in range(1, len(parts) + 1):
+            above = self.datasets.get("/".join(parts[:end]))
+            if above is not None and "quota" in above.properties:
+                inside = sum(self._space(d) for d in self.below(above.name))
+                free = min(free, int(above.properties["quota"]) - inside)
+        return max(free, 0)
+
+    def clones_of(self, snapshot: str) -> list[str]:
+        """Names of the datasets whose origin is this snapshot."""
+        return [d.name for d in self.datasets.values() if d.origin == snapshot]
+
+    def charge(self, name: str, size: int) -> None:
+        """Take space for a dataset, or ENOSPC with nothing taken."""
+        if size > self.available(name):
+            raise ZfsError("InsufficientSpace", f"cannot write to '{name}': out of space")
+        self.used += size
+
+    @staticmethod
+    def _space(dataset: FakeDataset) -> int:
+        held = sum(s.unique for s in dataset.snapshots)
+        return dataset.head.referenced + held + (dataset.partial.received if dataset.partial else 0)
+
+    # --- changing -------------------------------------------------------------------------------
+
+    def create(self, name: str, *, volume: bool = False) -> FakeDataset:
+        """`zfs create` (with `-V` for a volume); the parent must be a file system."""
+        if name in self.datasets:
+            raise ZfsError(
+                "TargetHasForeignData", f"cannot create '{name}': dataset already exists"
+            )
+        self._need_parent(name)
+        dataset = FakeDataset(
+            name=name, volume=volume, guid=self.new_guid(), createtxg=self.next_txg()
+        )
+        self.datasets[name] = dataset
+        return dataset
+
+    def _need_parent(self, name: str) -> None:
+        if "/" not in name:
+            return
+        parent = self.datasets.get(name.rsplit("/", 1)[0])
+        if parent is None:
+            raise ZfsError("ParentMissing", f"cannot create '{name}': parent does not exist")
+        if parent.volume:
+            raise ZfsError("ParentMissing", f"cannot create '{name}': parent is not a filesystem")
+
+    def snapshot(self, names: list[str], snapshot: str) -> list[FakeSnapshot]:
+        """`zfs snapshot a@x b@x …`: all or nothing, one txg."""
+        datasets = [self.get(name) for name in names]
+        for dataset in datasets:
+            if dataset.snapshot(snapshot) is not None:
+                raise ZfsError(
+                    "NameCollision",
+                    f"cannot create snapshot '{dataset.name}@{snapshot}': dataset already exists",
+                )
+        txg = self.next_txg()
+        made = []
+        for dataset in datasets:
+            made.append(FakeSnapshot(snapshot, self.new_guid(), txg, dataset.head))
+            dataset.snapshots.append(made[-1])
+        return made
+
+    def bookmark(self, dataset: FakeDataset, snapshot: str, name: str) -> FakeBookmark:
+        """`zfs bookmark ds@snapshot ds#name`; the same name for the same GUID is fine."""
+        source = dataset.snapshot(snapshot)
+        if source is None:
+            raise ZfsError("SourceMissing", f"'{dataset.name}@{snapshot}' does not exist")
+        known = dataset.bookmark(name)
+        if known is not None and known.guid != source.guid:
+            raise ZfsError("NameCollision", f"bookmark '{dataset.name}#{name}' exists")
+        if known is not None:
+            return known
+        made = FakeBookmark(name, source.guid, source.createtxg, source.state)
+        dataset.bookmarks.append(made)
+        dataset.bookmarks.sort(key=lambda b: (b.createtxg, b.name))
+        self.next_txg()
+        return made
+
+    def destroy_snapshot(self, dataset: FakeDataset, snapshot: FakeSnapshot) -> None:
+        """`zfs destroy ds@x`: refused while it is held or has clones."""
+        full = f"{dataset.name}@{snapshot.name}"
+        if snapshot.holds:
+            raise ZfsError("SourceBusy", f"cannot destroy '{full}': dataset is busy")
+        if self.clones_of(full):
+            raise ZfsError("SourceBusy", f"cannot destroy '{full}': snapshot has dependent clones")
+        dataset.snapshots.remove(snapshot)
+        self.used -= snapshot.unique
+        self.next_txg()
+
+    def destroy_bookmark(self, dataset: FakeDataset, bookmark: FakeBookmark) -> None:
+        """`zfs destroy ds#x`."""
+        dataset.bookmarks.remove(bookmark)
+        self.next_txg()
+
+    def destroy_dataset(self, name: str) -> None:
+        """`zfs destroy -r`: a test's own hand; backstay never does this."""
+        for dataset in list(self.below(name))[::-1]:
+            for snapshot in dataset.snapshots:
+                if self.clones_of(f"{dataset.name}@{snapshot.name}"):
+                    raise ZfsError("SourceBusy", f"cannot destroy '{name}': dependent clones")
+            self.used -= self._space(dataset)
+            del self.datasets[dataset.name]
+        self.next_txg()
+
+    def rollback(self, dataset: FakeDataset, snapshot: FakeSnapshot) -> None:
+        """`zfs rollback -r`: a test's own hand; newer snapshots and bookmarks are gone."""
+        self.sync()
+        newer = [s for s in dataset.snapshots if s.createtxg > snapshot.createtxg]
+        for gone in newer:
+            self.destroy_snapshot(dataset, gone)
+        dataset.bookmarks = [b for b in dataset.bookmarks if b.createtxg <= snapshot.createtxg]
+        self.used -= max(dataset.head.referenced - snapshot.state.referenced, 0)
+        dataset.head = snapshot.state
+        self.next_txg()
+
+    def rename(self, old: str, new: str) -> None:
+        """`zfs rename`: the whole subtree moves, origins follow."""
+        if new in self.datasets:
+            raise ZfsError("TargetHasForeignData", f"cannot rename to '{new}': exists")
+        self._need_parent(new)
+        self.sync()
+        for dataset in list(self.below(old)):
+            moved = new + dataset.name[len(old) :]
+            for other in self.datasets.values():
+                if other.origin is not None and other.origin.startswith(dataset.name + "@"):
+                    other.origin = moved + other.origin[len(dataset.name) :]
+            del self.datasets[dataset.name]
+            dataset.name = moved
+            self.datasets[moved] = dataset
+        self.next_txg()
+
+    def clone(self, dataset: FakeDataset, snapshot: FakeSnapshot, name: str) -> FakeDataset:
+        """`zfs clone ds@x name`: nothing of the origin's properties comes along."""
+        made = self.create(name, volume=dataset.volume)
+        made.head, made.volsize = replace(snapshot.state), dataset.volsize
+        made.origin = f"{dataset.name}@{snapshot.name}"
+        return made
+
+    def promote(self, clone: FakeDataset) -> None:
+        """`zfs promote`: the origin's snapshots up to the branch point move to the clone."""
+        if clone.origin is None:
+            raise ZfsError("SourceBusy", f"cannot promote '{clone.name}': not a cloned filesystem")
+        old_name, point_name = clone.origin.split("@")
+        old = self.get(old_name)
+        point = old.snapshot(point_name)
+        assert point is not None
+        moving = [s for s in old.snapshots if s.createtxg <= point.createtxg]
+        old.snapshots = [s for s in old.snapshots if s.createtxg > point.createtxg]
+        clone.snapshots = moving + clone.snapshots
+        moved = {f"{old.name}@{s.name}": f"{clone.name}@{s.name}" for s in moving}
+        for other in self.datasets.values():
+            if other.origin in moved and other is not clone:
+                other.origin = moved[other.origin]
+        clone.origin, old.origin = old.origin, f"{clone.name}@{point_name}"
+        self.next_txg()
