@@ -112,8 +112,8 @@ class RouteObservation:
     source: Side
     target: Side
     synced_at: datetime
-    root_problems: Mapping[str, Conflict] = field(default_factory=dict)
-    """Receive root → why it cannot be used."""
+    foreign_writers: Mapping[str, str] = field(default_factory=dict)
+    """Receive root → the writer of another installation that was found on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,3 +150,26 @@ class PairState:
     problem: Unseen | None = None
     moved_bytes: int = 0
     transfer_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class HostKey:
+    """A host of a Site."""
+
+    namespace: str
+    site: str
+    host: str
+
+    def __str__(self) -> str:
+        return f"{self.site}/{self.host}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Route:
+    """From one host to another: the unit of work."""
+
+    source: HostKey
+    target: HostKey
+
+    def __str__(self) -> str:
+        return f"{self.source} -> {self.target}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from backstay.api.values import is_below
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member, RouteObservation, RouteTask
@@ -45,7 +47,34 @@ def _place_conflict(
             message=f"{member.target} is below none of the receive roots of {task.target_host} "
             f"({', '.join(task.receive_roots) or 'none is set'}): move it, or add a root",
         )
-    return observation.root_problems.get(root)
+    assert isinstance(observation.target, HostListing)
+    return _root_conflict(root, task, observation.target, observation.foreign_writers)
+
+
+def _root_conflict(
+    root: str, task: RouteTask, target: HostListing, foreign_writers: Mapping[str, str]
+) -> Conflict | None:
+    """Why a receive root cannot be used."""
+    if root in foreign_writers:
+        return Conflict(
+            reason=Reason.FOREIGN_WRITER,
+            message=f"{root} on {task.target_host} is written by {foreign_writers[root]}: another "
+            f"installation owns it; give this one a receive root of its own",
+        )
+    if root not in target.datasets:
+        return Conflict(
+            reason=Reason.RECEIVE_ROOT_MISSING,
+            message=f"{task.target_host} has no dataset {root}: create it with "
+            f"`zfs create -o canmount=off {root}`",
+        )
+    storage = next((p for p in target.proxmox_paths if root == p or is_below(root, p)), None)
+    if storage is None:
+        return None
+    return Conflict(
+        reason=Reason.RECEIVE_ROOT_IN_PROXMOX_STORAGE,
+        message=f"{root} on {task.target_host} lies in the Proxmox storage {storage}, where a "
+        f"guest's removal could destroy replicas: choose a receive root beside it",
+    )
 
 
 def receive_root(target: str, roots: tuple[str, ...]) -> str | None:

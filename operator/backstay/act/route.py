@@ -1,0 +1,110 @@
+"""Executes one route's planned steps; each failure is a value beside what succeeded.
+
+Raised are only `Unreachable` and `Refused`: then nothing more is to be learnt in this pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from backstay.domain.errors import Stalled, Waiting
+from backstay.domain.pairs import Conflict
+from backstay.domain.steps import (
+    AbortReceive,
+    CreateParents,
+    MadeSnapshot,
+    Pipe,
+    PipeOutcome,
+    Prune,
+    RestorePosture,
+    TakeSnapshots,
+)
+from backstay.ports.host import HostPort, Progress, TransferPort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """The ports of one route under one leader's term."""
+
+    source: HostPort
+    target: HostPort
+    transfers: TransferPort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a stage did: failures by dataset, snapshots that exist now, datasets it changed."""
+
+    failures: dict[str, Conflict] = field(default_factory=dict)
+    made: tuple[MadeSnapshot, ...] = ()
+    touched: tuple[str, ...] = ()
+
+
+async def prepare_target(
+    hands: Hands,
+    aborts: Sequence[AbortReceive],
+    parents: Sequence[CreateParents],
+    postures: Sequence[RestorePosture],
+) -> Done:
+    """Useless partial receives are gone, parents exist, postures are restored, or it is said."""
+    failures: dict[str, Conflict] = {}
+    touched: list[str] = []
+    for abort in aborts:
+        try:
+            await hands.target.abort_receive(abort)
+        except (Waiting, Stalled) as error:
+            failures[abort.dataset] = as_conflict(error)
+        touched.append(abort.dataset)
+    for step in parents:
+        try:
+            await hands.target.create_parents(step)
+        except (Waiting, Stalled) as error:
+            failures |= {dataset: as_conflict(error) for dataset in step.datasets}
+    for posture in postures:
+        try:
+            await hands.target.restore_posture(posture)
+        except (Waiting, Stalled) as error:
+            failures[posture.dataset] = as_conflict(error)
+        touched.append(posture.dataset)
+    return Done(failures=failures, touched=tuple(touched))
+
+
+async def take_snapshots(hands: Hands, steps: Sequence[TakeSnapshots]) -> Done:
+    """The snapshots and bookmarks of each step exist; a failed step costs only its own datasets."""
+    failures: dict[str, Conflict] = {}
+    made: list[MadeSnapshot] = []
+    for step in steps:
+        try:
+            made += await hands.source.snapshot(step)
+        except (Waiting, Stalled) as error:
+            concerned = [d for d, _ in step.datasets] or [b.dataset for b in step.bookmarks]
+            failures |= {dataset: as_conflict(error) for dataset in concerned}
+    return Done(failures=failures, made=tuple(made))
+
+
+async def send_pipe(hands: Hands, pipe: Pipe, progress: Progress) -> PipeOutcome:
+    """The members of the pipe were sent until the first failure; both ends have ended."""
+    return await hands.transfers.transfer(hands.source, hands.target, pipe, progress)
+
+
+async def prune_sides(hands: Hands, source: Prune, target: Prune) -> Done:
+    """What was planned to go is gone, or is among the failures; the target goes first.
+
+    So a crash between leaves the longer history at the source, where it costs nothing.
+    """
+    failures: dict[str, Conflict] = {}
+    for host, step in ((hands.target, target), (hands.source, source)):
+        if not step.snapshots and not step.bookmarks:
+            continue
+        try:
+            for item in await host.prune(step):
+                failures[item.name] = Conflict(reason=item.reason, message=item.message)
+        except (Waiting, Stalled) as error:
+            failures[host.name] = as_conflict(error)
+    return Done(failures=failures)
+
+
+def as_conflict(error: Waiting | Stalled) -> Conflict:
+    """A failure of a host as a value for the report."""
+    return Conflict(reason=error.reason, message=error.message)

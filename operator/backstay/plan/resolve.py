@@ -1,0 +1,153 @@
+"""From objects to routes: what a ReplicationPair asks of which hosts, or why it cannot be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy, Retention
+from backstay.api.v1alpha1.replicationpair import ReplicationPair
+from backstay.api.v1alpha1.site import Host, Site
+from backstay.api.values import duration_seconds
+from backstay.api.words import Reason
+from backstay.domain.pairs import Conflict, Entry, HostKey, Keep, PairTask, Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedPair:
+    """A pair whose references all exist: its share of each route, and its numbers."""
+
+    key: str
+    active_site: str
+    rpo_s: int
+    interval_s: float
+    shares: Mapping[Route, PairTask]
+    suspended: bool
+
+
+def policy_conflict(policy: ProtectionPolicy, today: date) -> Conflict | None:
+    """Why a policy cannot be kept as written today: an exception or a statement has run out."""
+    name, spec = policy.metadata.name, policy.spec
+    exception = spec.exceptions and spec.exceptions.replication_without_backup
+    versioned = spec.backup is not None
+    if exception and not versioned and exception.until < today:
+        return Conflict(
+            reason=Reason.EXCEPTION_EXPIRED,
+            message=f"ProtectionPolicy {name}: the exception for replication without a backup "
+            f"ended on {exception.until}: add spec.backup, or renew it with a new end date",
+        )
+    external = spec.backup and spec.backup.external
+    if external and external.until is not None and external.until < today:
+        return Conflict(
+            reason=Reason.STATEMENT_EXPIRED,
+            message=f"ProtectionPolicy {name}: the statement about the external backup ended on "
+            f"{external.until}: check that backup, then renew the date",
+        )
+    return None
+
+
+def resolve_pair(
+    pair: ReplicationPair,
+    policy: ProtectionPolicy | None,
+    sites: Mapping[str, Site],
+    *,
+    active_site: str | None = None,
+    today: date,
+) -> ResolvedPair | Conflict:
+    """The pair's share of each route, or the first reference that does not hold.
+
+    `active_site` is where the data was found to live; None before it was looked at, when
+    `spec.preferredSite` counts.
+    """
+    spec, key = pair.spec, f"{pair.metadata.namespace}/{pair.metadata.name}"
+    if policy is None:
+        return Conflict(
+            reason=Reason.POLICY_MISSING,
+            message=f"no ProtectionPolicy {spec.policy_ref.name} in {pair.metadata.namespace}: "
+            f"apply it, or correct spec.policyRef.name",
+        )
+    if (conflict := policy_conflict(policy, today)) is not None:
+        return conflict
+    if policy.spec.replication is None:
+        return Conflict(
+            reason=Reason.POLICY_REFUSED,
+            message=f"ProtectionPolicy {spec.policy_ref.name} has no spec.replication: it stands "
+            f"for backups only; use one with replication, such as class Gold",
+        )
+    source_site = active_site or spec.preferred_site
+    target_site = next(s for s in spec.sites if s != source_site)
+    for name in (source_site, target_site):
+        if name not in sites:
+            return Conflict(
+                reason=Reason.SITE_MISSING,
+                message=f"no Site {name} in {pair.metadata.namespace}: apply it",
+            )
+    rpo_s = duration_seconds(policy.spec.effective_rpo)
+    interval = policy.spec.replication.interval
+    shares = _shares(pair, policy, sites[source_site], sites[target_site])
+    if isinstance(shares, Conflict):
+        return shares
+    return ResolvedPair(
+        key=key,
+        active_site=source_site,
+        rpo_s=rpo_s,
+        interval_s=duration_seconds(interval) if interval else rpo_s / 2,
+        shares=shares,
+        suspended=spec.suspend,
+    )
+
+
+def _shares(
+    pair: ReplicationPair, policy: ProtectionPolicy, source: Site, target: Site
+) -> dict[Route, PairTask] | Conflict:
+    assert policy.spec.replication is not None
+    retention = policy.spec.replication.retention
+    entries: dict[Route, list[Entry]] = {}
+    for member in pair.spec.datasets:
+        places = [(s, member.at[s.metadata.name]) for s in (source, target)]
+        for site, place in places:
+            if find_host(site, place.host) is None:
+                return Conflict(
+                    reason=Reason.HOST_MISSING,
+                    message=f"member {member.name}: Site {site.metadata.name} has no host "
+                    f"{place.host} (it has {', '.join(h.name for h in site.spec.hosts)})",
+                )
+        (_, here), (_, there) = places
+        route = Route(source=_key(source, here.host), target=_key(target, there.host))
+        entry = Entry(
+            name=member.name,
+            source=here.dataset,
+            target=there.dataset,
+            recursive=member.recursive,
+        )
+        entries.setdefault(route, []).append(entry)
+    if pair.spec.consistency_group and len(entries) > 1:
+        return Conflict(
+            reason=Reason.GROUP_SPLIT,
+            message=f"the consistency group spans {len(entries)} routes "
+            f"({'; '.join(map(str, sorted(entries)))}): one snapshot cannot; make a pair of each",
+        )
+    return {
+        route: PairTask(
+            key=f"{pair.metadata.namespace}/{pair.metadata.name}",
+            entries=tuple(found),
+            grouped=pair.spec.consistency_group,
+            keep_source=_keep(retention.source),
+            keep_target=_keep(retention.target),
+        )
+        for route, found in entries.items()
+    }
+
+
+def find_host(site: Site, name: str) -> Host | None:
+    """The host of a Site by its name."""
+    return next((h for h in site.spec.hosts if h.name == name), None)
+
+
+def _key(site: Site, host: str) -> HostKey:
+    return HostKey(namespace=site.metadata.namespace, site=site.metadata.name, host=host)
+
+
+def _keep(retention: Retention) -> Keep:
+    return Keep(last=retention.last, hourly=retention.hourly, daily=retention.daily)
