@@ -152,7 +152,7 @@ class PairState:
     transfer_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@dataclass(frozen=True, slots=True, order=True)
 class HostKey:
     """A host of a Site."""
 
@@ -164,12 +164,17 @@ class HostKey:
         return f"{self.site}/{self.host}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Route:
-    """From one host to another: the unit of work."""
+    """From one host to another, both named in one namespace: the unit of work."""
 
     source: HostKey
     target: HostKey
 
+    @property
+    def namespace(self) -> str:
+        """The namespace of its pairs and Sites."""
+        return self.source.namespace
+
     def __str__(self) -> str:
-        return f"{self.source} -> {self.target}"
+        return f"{self.source} → {self.target}"
