@@ -22,13 +22,13 @@ HostName: TypeAlias = Annotated[str, Text(DNS_NAME, 63, NAME_MESSAGE)]
 
 Duration: TypeAlias = Annotated[
     str,
-    Text(DURATION, 7, "write a duration as a whole number with s, m or h, as in 30s, 5m or 24h"),
+    Text(DURATION, 32, "write a duration as a whole number with s, m or h, as in 30s, 5m or 24h"),
 ]
 BackupSchedule: TypeAlias = Annotated[
     str,
     Text(
         SCHEDULE,
-        24,
+        64,
         "write a schedule as Nx-Dd[-Ww][-Mm][-Yy], N runs a day and the days, weeks, months and "
         "years kept, as in 1x-7d-4w-6m",
     ),

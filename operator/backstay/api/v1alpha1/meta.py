@@ -39,6 +39,14 @@ class SpecModel(Model):
     model_config = ConfigDict(extra="forbid")
     rules: ClassVar[tuple[Rule[Any], ...]] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        # As the API server has it: it drops nulls before it fills in defaults.
+        if isinstance(data, dict):
+            return {name: value for name, value in data.items() if value is not None}
+        return data
+
     @model_validator(mode="after")
     def _obeys_its_rules(self) -> Self:
         sentences = broken(self.rules, self)
