@@ -15,7 +15,7 @@ class Word(StrEnum):
 
     meaning: str
 
-    def __new__(cls, value: str, meaning: str) -> Self:
+    def __new__(cls, value: str, meaning: str = "") -> Self:
         """Return the word with its meaning beside its value."""
         word = str.__new__(cls, value)
         word._value_ = value

@@ -129,9 +129,15 @@ class Resource(Model):
 
 
 def problems(error: ValidationError) -> list[str]:
-    """Return one line for each fault that a model found, with the path of the field first."""
+    """Return one line for each fault that a model found, with the path of the field first.
+
+    A list whose entries are faulty is not also said to be too short, as pydantic has it.
+    """
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    parents = {fault["loc"][:depth] for fault in faults for depth in range(len(fault["loc"]))}
     return [
         f"{'.'.join(str(part) for part in fault['loc'])}: "
         + str(fault["msg"]).removeprefix("Value error, ")
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        for fault in faults
+        if not (fault["type"] == "too_short" and fault["loc"] in parents)
     ]

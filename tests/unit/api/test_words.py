@@ -1,0 +1,31 @@
+"""The words of the API: once each, and fit for a condition."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from backstay.api.words import ConditionType, Reason
+
+WORDS = [*ConditionType, *Reason]
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: f"{type(word).__name__}.{word}")
+def test_a_word_is_camel_case_and_has_a_meaning(word: ConditionType | Reason) -> None:
+    assert re.fullmatch("([A-Z]+[a-z]*)+", word.value)
+    assert word.meaning.endswith(".")
+    assert "|" not in word.meaning
+
+
+@pytest.mark.parametrize("words", [ConditionType, Reason])
+def test_every_word_is_there_once(words: type[ConditionType] | type[Reason]) -> None:
+    assert len(words.__members__) == len({word.value for word in words})
+    assert len(words.__members__) == len({word.meaning for word in words})
+    for name, word in words.__members__.items():
+        assert name.replace("_", "").lower() == word.value.lower()
+
+
+def test_a_word_is_its_text() -> None:
+    assert f"{Reason.SEEDING}" == "Seeding"
+    assert Reason("Seeding") is Reason.SEEDING
