@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from worlds import api, cache, cli, progress
+from worlds import bringup, cache, progress
 
 FAST = ("unit", "property")
 ALL = (*FAST, "controlplane", "contract", "lab", "e2e")
@@ -51,24 +51,6 @@ def run(argv: list[str], env: dict[str, str] | None = None) -> None:
         sys.exit(status)
 
 
-def start_worlds() -> list[str]:
-    """Hosts and control plane run; answers the parts that had to be started."""
-    hosts = {host.name for host in cli.running_hosts()}
-    plane = api.controlplane().apiserver.pid() is not None
-    cli.up(with_operator=False)
-    started = [host.name for host in cli.running_hosts() if host.name not in hosts]
-    return started if plane else [*started, "control plane"]
-
-
-def stop_worlds(started: list[str]) -> None:
-    """Stop exactly what `start_worlds` started."""
-    hosts = [name for name in started if name != "control plane"]
-    if hosts:
-        api.stop_hosts(hosts)
-    if "control plane" in started:
-        api.stop_controlplane()
-
-
 def main() -> None:
     """Run the tiers; the last line is that of pytest."""
     fast = sys.argv[1:] == ["fast"]
@@ -80,11 +62,13 @@ def main() -> None:
     python = newest_python()
     if python is not None:
         run_unit_on(python)
-    started = start_worlds() if present(WORLDLY) else []
+    before = bringup.running()
     try:
+        if present(WORLDLY):
+            bringup.up(with_operator=False)
         run(pytest)
     finally:
-        stop_worlds(started)
+        bringup.stop(bringup.running() - before)
 
 
 if __name__ == "__main__":

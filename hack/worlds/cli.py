@@ -2,43 +2,10 @@
 
 import argparse
 import os
-import shutil
 import sys
 
-from worlds import api, binaries, cache, hosts, identity, image, install, operator_process, progress
-from worlds.controlplane import ControlPlane
+from worlds import api, bringup, cache, identity, install, operator_process
 from worlds.processes import Process
-
-PROGRAMS = ("kubectl", "kubectl-backstay", "backstay-operator")
-
-
-def up(*, with_operator: bool = True) -> ControlPlane:
-    """Hosts, control plane and operator run; what is missing is built first, side by side."""
-
-    def bring_up_hosts() -> None:
-        image.image_folder()
-        hosts.ensure_hosts()
-
-    def bring_up_controlplane() -> None:
-        for name in ("etcd", "kube-apiserver", "kubectl"):
-            binaries.binary(name)
-        api.ensure_controlplane()
-
-    progress.side_by_side(bring_up_hosts, bring_up_controlplane)
-    _link_programs()
-    plane = api.controlplane()
-    if with_operator:
-        operator_process.start(plane)
-    return plane
-
-
-def down() -> None:
-    """Stop what runs; disks and objects of the worlds go, what was built stays."""
-    stopped = ["operator"] if operator_process.process().stop(20.0) else []
-    if api.stop_controlplane():
-        stopped.append("control plane")
-    stopped += api.stop_hosts()
-    progress.say(f"stopped: {', '.join(stopped) or 'nothing ran'}")
 
 
 def environment() -> str:
@@ -51,14 +18,6 @@ def environment() -> str:
             f'export PATH="{folder / "bin"}:$PATH"',
         ]
     )
-
-
-def running_hosts() -> list[Process]:
-    """The hosts that run now."""
-    folder = cache.run_folder()
-    names = sorted(path.name for path in (folder / "hosts").glob("*"))
-    found = [Process(name, folder) for name in names]
-    return [process for process in found if process.pid() is not None]
 
 
 def status() -> None:
@@ -82,17 +41,6 @@ The lab runs. Next:
 """.replace("{run}", str(cache.run_folder()))
 
 
-def _link_programs() -> None:
-    folder = cache.run_folder() / "bin"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    (folder / "kubectl").symlink_to(binaries.binary("kubectl"))
-    for name in PROGRAMS[1:]:
-        program = cache.PROJECT / ".venv" / "bin" / name
-        if program.exists():
-            (folder / name).symlink_to(program)
-
-
 def main() -> None:
     """Run one word."""
     parser = argparse.ArgumentParser(prog="worlds", description=__doc__)
@@ -101,10 +49,10 @@ def main() -> None:
     word = parser.parse_args().word
     try:
         if word == "up":
-            up(with_operator=os.environ.get("LAB_OPERATOR", "1") != "0")
+            bringup.up(with_operator=os.environ.get("LAB_OPERATOR", "1") != "0")
             print(next_steps())
         elif word == "down":
-            down()
+            bringup.down()
         elif word == "env":
             print(environment())
         elif word == "operator-start":
