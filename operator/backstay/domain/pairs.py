@@ -131,6 +131,9 @@ class MemberState:
     as_of: datetime | None = None
     seeding: bool = False
     conflict: Conflict | None = None
+    """What forbids work: stays until somebody acts."""
+    failure: Conflict | None = None
+    """What went wrong this time: tried again by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +150,8 @@ class PairState:
     as_of: datetime | None
     source_seen: bool
     target_seen: bool
+    ever_seen: bool = True
+    """Whether the target was read since this operator has led."""
     problem: Unseen | None = None
     moved_bytes: int = 0
     transfer_s: float = 0.0

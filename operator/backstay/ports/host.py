@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from backstay.domain.steps import (
@@ -111,4 +111,29 @@ class TransferPort(Protocol):
         The outcome is a hint only: a recovery point exists when its GUID was read back.
         Cancelling the call ends both sides' children before it returns.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """How to log in to a host. `private_key` is never printed or logged."""
+
+    name: str
+    """`site/host`, for messages."""
+    address: str
+    port: int
+    user: str
+    host_keys: tuple[str, ...]
+    private_key: bytes = field(repr=False)
+
+
+class HostDirectory(Protocol):
+    """Gives one `HostPort` an endpoint; its connection is opened on demand, closed when idle."""
+
+    def open(self, endpoint: Endpoint) -> HostPort:
+        """The port of the endpoint; the same object for an equal endpoint, while it is in use."""
+        ...
+
+    async def close(self) -> None:
+        """All connections are closed and their children have ended."""
         ...

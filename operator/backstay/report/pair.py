@@ -1,0 +1,246 @@
+"""The status of a ReplicationPair: what is true, in words and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from backstay.api.v1alpha1.replicationpair import (
+    MemberCounts,
+    RecoveryPoint,
+    ReplicationPairStatus,
+    WorstMember,
+)
+from backstay.api.values import duration_text
+from backstay.api.words import ConditionType, Reason
+from backstay.domain.pairs import Conflict, MemberState, PairState, Point
+from backstay.report.verdict import Verdict, settle
+
+WORST_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFacts:
+    """Everything that a pair's status is made of.
+
+    `refusal`: why the pair cannot be worked on at all. `states`: one for each of its routes that
+    was passed since this operator leads; `routes` is how many there are.
+    """
+
+    generation: int
+    requested_at: str | None
+    active_site: str | None
+    rpo_s: int | None
+    suspended: bool
+    refusal: Conflict | None
+    routes: int
+    states: tuple[PairState, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """The pair's recovery point over all its routes, and the moment that it is good for."""
+
+    point: Point
+    time: datetime
+    transfer_s: float
+    moved_bytes: int
+
+
+def recovery_of(facts: PairFacts) -> Recovery | None:
+    """The oldest of the routes' points; None while a route has none or was not looked at."""
+    if len(facts.states) < facts.routes or not facts.states:
+        return None
+    found = []
+    for state in facts.states:
+        if state.point is None:
+            return None
+        time = max(state.as_of, state.point.at) if state.as_of else state.point.at
+        found.append(
+            Recovery(
+                point=state.point,
+                time=time,
+                transfer_s=state.transfer_s,
+                moved_bytes=state.moved_bytes,
+            )
+        )
+    return min(found, key=lambda r: r.time)
+
+
+def pair_status(
+    before: ReplicationPairStatus, facts: PairFacts, now: datetime
+) -> ReplicationPairStatus:
+    """The whole status of a pair as of now."""
+    recovery = recovery_of(facts)
+    members = [m for state in facts.states for m in state.members]
+    verdicts = [
+        _ready(facts, members, recovery),
+        _rpo_met(facts, recovery, now),
+        _protected(facts, members),
+        *_abnormal(facts, members, recovery),
+    ]
+    return ReplicationPairStatus(
+        observed_generation=facts.generation,
+        conditions=settle(before.conditions, verdicts, generation=facts.generation, now=now),
+        active_site=facts.active_site,
+        rpo=None if facts.rpo_s is None else duration_text(facts.rpo_s),
+        recovery_point=_recovery_point(recovery, before),
+        members=_counts(members) if members else None,
+        worst=_worst(members),
+        last_handled_request=facts.requested_at,
+    )
+
+
+def _recovery_point(
+    recovery: Recovery | None, before: ReplicationPairStatus
+) -> RecoveryPoint | None:
+    if recovery is None:
+        return None
+    known = before.recovery_point
+    same = known is not None and known.guid == str(recovery.point.guid)
+    measured = recovery.moved_bytes > 0
+    seconds = round(recovery.transfer_s) if measured else None
+    moved = recovery.moved_bytes if measured else None
+    return RecoveryPoint(
+        time=recovery.time,
+        snapshot=recovery.point.snapshot,
+        guid=str(recovery.point.guid),
+        transfer_seconds=known.transfer_seconds if same and known and not measured else seconds,
+        bytes=known.bytes if same and known and not measured else moved,
+    )
+
+
+def _ready(facts: PairFacts, members: Sequence[MemberState], recovery: Recovery | None) -> Verdict:
+    if facts.refusal is not None:
+        return _verdict("False", facts.refusal.reason, facts.refusal.message)
+    problem = next((s.problem for s in facts.states if s.problem is not None), None)
+    if problem is not None:
+        return _verdict("Unknown", problem.reason, problem.message)
+    if facts.suspended:
+        return _verdict("False", Reason.SUSPENDED, "spec.suspend is true: nothing is sent")
+    if len(facts.states) < facts.routes:
+        waiting = f"{facts.routes - len(facts.states)} of {facts.routes} routes await a first pass"
+        return _verdict("Unknown", Reason.WAITING_FOR_FIRST_POINT, waiting)
+    worst = _by_danger(members)
+    if worst and (trouble := worst[0].conflict or worst[0].failure) is not None:
+        more = sum(1 for m in members if m.conflict or m.failure) - 1
+        also = f" (and {more} more of {len(members)} members)" if more else ""
+        return _verdict("False", trouble.reason, f"{worst[0].name}: {trouble.message}{also}")
+    if recovery is None:
+        done = sum(1 for m in members if m.point is not None)
+        said = f"{done} of {len(members)} members have a first point"
+        return _verdict("False", Reason.SEEDING, said)
+    said = f"{len(members)} members, newest common point {recovery.point.snapshot}"
+    return _verdict("True", Reason.UP_TO_DATE, said)
+
+
+def _verdict(status: str, reason: str, message: str) -> Verdict:
+    assert status in ("True", "False", "Unknown")
+    return Verdict(
+        type=ConditionType.READY,
+        status=status,  # type: ignore[arg-type]  # narrowed by the line above
+        reason=reason,
+        message=message,
+    )
+
+
+def _rpo_met(facts: PairFacts, recovery: Recovery | None, now: datetime) -> Verdict:
+    """Judged by the clock from the last confirmed point, also while a side is unreachable."""
+    kind = ConditionType.RPO_MET
+    if facts.rpo_s is None:
+        said = "no RPO is known: see Ready"
+        return Verdict(type=kind, status="Unknown", reason=Reason.NEVER_OBSERVED, message=said)
+    if recovery is not None:
+        lag = max((now - recovery.time).total_seconds(), 0.0)
+        numbers = f"lag {round(lag)} s of {facts.rpo_s} s (point {recovery.point.snapshot})"
+        if lag <= facts.rpo_s:
+            return Verdict(type=kind, status="True", reason=Reason.WITHIN_RPO, message=numbers)
+        return Verdict(type=kind, status="False", reason=Reason.RPO_BREACHED, message=numbers)
+    if len(facts.states) < facts.routes or not all(s.ever_seen for s in facts.states):
+        said = "the target was not read yet, so nothing is known about its points"
+        return Verdict(type=kind, status="Unknown", reason=Reason.NEVER_OBSERVED, message=said)
+    said = f"there is no recovery point yet; the RPO is {facts.rpo_s} s"
+    return Verdict(type=kind, status="False", reason=Reason.RPO_BREACHED, message=said)
+
+
+def _protected(facts: PairFacts, members: Sequence[MemberState]) -> Verdict:
+    kind = ConditionType.PROTECTED
+    known = [s for s in facts.states if s.ever_seen]
+    if not facts.states or len(known) < facts.routes:
+        said = "the target was not read yet"
+        return Verdict(type=kind, status="Unknown", reason=Reason.NEVER_OBSERVED, message=said)
+    done = sum(1 for m in members if m.point is not None)
+    said = f"{done} of {len(members)} members have a confirmed point at the target"
+    if members and done == len(members):
+        return Verdict(type=kind, status="True", reason=Reason.CONFIRMED, message=said)
+    return Verdict(type=kind, status="False", reason=Reason.SEEDING, message=said)
+
+
+def _abnormal(
+    facts: PairFacts, members: Sequence[MemberState], recovery: Recovery | None
+) -> list[Verdict]:
+    """What is present only while true; `Stalled` and `Reconciling` are never both."""
+    found = []
+    conflicts = [m for m in members if m.conflict is not None]
+    if facts.suspended:
+        said = "spec.suspend is true: all data stays and the lag grows"
+        found.append((ConditionType.SUSPENDED, str(Reason.SUSPENDED), said))
+    for kind, chosen in (
+        (ConditionType.DIVERGED, [m for m in conflicts if m.conflict and m.conflict.diverged]),
+        (
+            ConditionType.FOREIGN_WRITER,
+            [m for m in conflicts if m.conflict and m.conflict.reason == Reason.FOREIGN_WRITER],
+        ),
+    ):
+        if chosen and (first := chosen[0].conflict) is not None:
+            found.append((kind, first.reason, f"{chosen[0].name}: {first.message}"))
+    stuck = facts.refusal or next((m.conflict for m in conflicts), None)
+    if stuck is not None:
+        found.append((ConditionType.STALLED, stuck.reason, stuck.message))
+    elif not facts.suspended and recovery is None and facts.routes:
+        said = "first full copies are under way or about to start"
+        found.append((ConditionType.RECONCILING, str(Reason.SEEDING), said))
+    return [Verdict(type=k, status="True", reason=r, message=m) for k, r, m in found]
+
+
+def _counts(members: Sequence[MemberState]) -> MemberCounts:
+    return MemberCounts(
+        total=len(members),
+        confirmed=sum(1 for m in members if m.point is not None),
+        seeding=sum(1 for m in members if m.seeding),
+        failed=sum(1 for m in members if m.failure is not None and m.conflict is None),
+        conflicted=sum(1 for m in members if m.conflict is not None),
+    )
+
+
+def _by_danger(members: Sequence[MemberState]) -> list[MemberState]:
+    """Worst first: conflicts, failures, without a point, then the oldest point."""
+    return sorted(
+        members,
+        key=lambda m: (
+            m.conflict is None,
+            m.failure is None,
+            m.point is not None,
+            (m.as_of or m.point.at).timestamp() if m.point else 0.0,
+            m.name,
+        ),
+    )
+
+
+def _worst(members: Sequence[MemberState]) -> tuple[WorstMember, ...]:
+    """Members that need attention; none when all have a point and nothing is wrong."""
+    shown = []
+    for member in _by_danger(members)[:WORST_SHOWN]:
+        trouble = member.conflict or member.failure
+        if trouble is None and member.point is not None:
+            continue
+        shown.append(
+            WorstMember(
+                member=member.name,
+                reason=trouble.reason if trouble else Reason.SEEDING,
+                message=trouble.message if trouble else "its first full copy has not arrived yet",
+                recovery_point_time=(member.as_of or member.point.at) if member.point else None,
+            )
+        )
+    return tuple(shown)

@@ -1,0 +1,164 @@
+"""From what a pass saw and did to the state of each pair's share of the route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from backstay.domain.pairs import (
+    Conflict,
+    Member,
+    MemberState,
+    PairState,
+    PairTask,
+    Point,
+    RouteObservation,
+    RouteTask,
+    Unseen,
+)
+from backstay.domain.zfs import HostListing
+from backstay.plan.members import expand_members, known_members
+from backstay.plan.points import Held, group_point, newest_point
+from backstay.plan.replication import Seen, decide_groups
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a pass did on its route.
+
+    `failures`: dataset of either side → why its last step failed. `moved`: bytes by pair.
+    """
+
+    failures: Mapping[str, Conflict] = field(default_factory=dict)
+    moved: Mapping[str, int] = field(default_factory=dict)
+    transfer_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteView:
+    """A route at the end of a pass: its last listings, and what the pass did.
+
+    `seen` is None when a side was not seen.
+    """
+
+    task: RouteTask
+    observation: RouteObservation
+    seen: Seen | None
+    outcome: Outcome
+
+
+def pair_states(view: RouteView) -> tuple[PairState, ...]:
+    """The state of each pair of the route, as its last listing tells."""
+    unchanged = _unchanged_members(view.seen)
+    return tuple(_pair_state(pair, view, unchanged) for pair in view.task.pairs)
+
+
+def remembered(state: PairState, before: PairState | None) -> PairState:
+    """The state with what an earlier pass had learnt, for a target that was not seen this time.
+
+    What was confirmed stays confirmed: the lag grows from it, it does not become unknown.
+    """
+    if state.target_seen or before is None:
+        return state
+    return replace(
+        state,
+        members=before.members,
+        point=before.point,
+        as_of=before.as_of,
+        target_seen=False,
+        ever_seen=before.ever_seen,
+    )
+
+
+def _unchanged_members(seen: Seen | None) -> frozenset[str]:
+    if seen is None:
+        return frozenset()
+    return frozenset(
+        member.target
+        for members, decision in decide_groups(seen)
+        if decision.unchanged
+        for member in members
+    )
+
+
+def _pair_state(pair: PairTask, view: RouteView, unchanged: frozenset[str]) -> PairState:
+    source, target = view.observation.source, view.observation.target
+    members = _members(pair, view.observation)
+    states = tuple(_member_state(m, view, m.target in unchanged) for m in members)
+    problem = next((s for s in (target, source) if isinstance(s, Unseen)), None)
+    point, as_of = _pair_point(pair, members, states, view)
+    moved = view.outcome.moved.get(pair.key, 0)
+    return PairState(
+        key=pair.key,
+        members=states,
+        point=point,
+        as_of=as_of,
+        source_seen=not isinstance(source, Unseen),
+        target_seen=not isinstance(target, Unseen),
+        ever_seen=not isinstance(target, Unseen),
+        problem=problem,
+        moved_bytes=moved,
+        transfer_s=view.outcome.transfer_s if moved else 0.0,
+    )
+
+
+def _members(pair: PairTask, observation: RouteObservation) -> tuple[Member, ...]:
+    if isinstance(observation.source, HostListing):
+        return expand_members(pair, observation.source)
+    if isinstance(observation.target, HostListing):
+        return known_members(pair, observation.target)
+    return ()
+
+
+def _member_state(member: Member, view: RouteView, unchanged: bool) -> MemberState:
+    observation, outcome = view.observation, view.outcome
+    target = observation.target
+    replica = target.datasets.get(member.target) if isinstance(target, HostListing) else None
+    point = newest_point(replica, view.task.short_id)
+    conflict = None if view.seen is None else view.seen.conflicts.get(member.target)
+    failure = outcome.failures.get(member.target) or outcome.failures.get(member.source)
+    return MemberState(
+        name=member.name,
+        source=member.source,
+        target=member.target,
+        point=point,
+        as_of=observation.synced_at if unchanged and point is not None else None,
+        seeding=point is None and conflict is None,
+        conflict=conflict,
+        failure=failure,
+    )
+
+
+def _pair_point(
+    pair: PairTask,
+    members: tuple[Member, ...],
+    states: tuple[MemberState, ...],
+    view: RouteView,
+) -> tuple[Point | None, datetime | None]:
+    """The pair's point and until when it is good: the group's whole set, else the oldest."""
+    if pair.grouped:
+        point = group_point([_held(m, view.observation) for m in members], view.task.short_id)
+        as_of = states[0].as_of if states and all(s.as_of for s in states) else None
+        return point, as_of if point is not None else None
+    oldest = min(states, key=_effective_key, default=None)
+    if oldest is None or oldest.point is None:
+        return None, None
+    return oldest.point, oldest.as_of
+
+
+def _effective_key(state: MemberState) -> tuple[bool, float]:
+    """Orders members by the moment whose data can be recovered; one without a point first."""
+    if state.point is None:
+        return (False, 0.0)
+    return (True, (state.as_of or state.point.at).timestamp())
+
+
+def _held(member: Member, observation: RouteObservation) -> Held:
+    source, target = observation.source, observation.target
+    seen = isinstance(source, HostListing)
+    return Held(
+        source=source.datasets.get(member.source) if isinstance(source, HostListing) else None,
+        source_seen=seen,
+        target=target.datasets.get(member.target) if isinstance(target, HostListing) else None,
+    )
