@@ -1,0 +1,213 @@
+"""The registry: every watched object in memory, parsed, as last observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, TypeVar
+
+from pydantic import ValidationError
+
+from backstay.api.kinds import REQUESTED_AT
+from backstay.api.v1alpha1 import KINDS, ProtectionPolicy, ReplicationPair, Site, problems
+from backstay.controllers.keys import ObjectKey
+from backstay.ports.kube import Body, ObjectRef
+
+Parsed: TypeAlias = Site | ProtectionPolicy | ReplicationPair
+ParsedT = TypeVar("ParsedT", Site, ProtectionPolicy, ReplicationPair)
+
+_MODELS: Mapping[str, type[Parsed]] = {model.info.kind: model for model in KINDS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalid:
+    """An object that its model refuses: one line a fault, the path of the field first."""
+
+    ref: ObjectRef
+    generation: int
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One object as last observed. `status` is for comparing writes, never for decisions."""
+
+    ref: ObjectRef
+    generation: int
+    deleting: bool
+    requested_at: str | None
+    finalizers: tuple[str, ...]
+    value: Parsed | Invalid
+    status: Mapping[str, Any]
+
+    @property
+    def key(self) -> ObjectKey:
+        """The object's name."""
+        return ObjectKey(self.ref.kind, self.ref.namespace, self.ref.name)
+
+    def asks_for_more_than(self, other: Entry | None) -> bool:
+        """Whether somebody wants something new, as against an echo of a write of our own."""
+        return other is None or (
+            (self.ref.uid, self.generation, self.deleting, self.requested_at)
+            != (other.ref.uid, other.generation, other.deleting, other.requested_at)
+        )
+
+
+def parse(kind: str, body: Body) -> Entry:
+    """The entry of a body; one that its model refuses becomes `Invalid`.
+
+    Status is left out of the model: one of another version must not make an object invalid.
+    """
+    metadata = body["metadata"]
+    ref = ObjectRef(
+        kind=kind,
+        namespace=metadata.get("namespace", ""),
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+    )
+    generation = int(metadata.get("generation", 0))
+    asked = {field: body[field] for field in ("apiVersion", "kind", "spec") if field in body}
+    value: Parsed | Invalid
+    try:
+        value = _MODELS[kind].model_validate({**asked, "metadata": metadata})
+    except ValidationError as error:
+        value = Invalid(ref=ref, generation=generation, errors=tuple(problems(error)))
+    return Entry(
+        ref=ref,
+        generation=generation,
+        deleting="deletionTimestamp" in metadata,
+        requested_at=(metadata.get("annotations") or {}).get(REQUESTED_AT),
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        value=value,
+        status=body.get("status") or {},
+    )
+
+
+@dataclass(slots=True)
+class Heal:
+    """A LIST under way: what happens while it runs is newer than what it says."""
+
+    kind: str
+    touched: set[ObjectKey] = field(default_factory=set)
+
+
+class Registry:
+    """Objects by name, one a name: a new uid replaces the old object.
+
+    Watch events arrive in order for each object. A LIST runs beside them and is older than any
+    event that came during it, so names that an event touched meanwhile are left alone.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[ObjectKey, Entry] = {}
+        self._heals: list[Heal] = []
+
+    def put(self, kind: str, body: Body) -> bool:
+        """The object is known as the body says; True when it asks for something new."""
+        entry = parse(kind, body)
+        self._touch(entry.key)
+        return self._store(entry)
+
+    def drop(self, ref: ObjectRef) -> bool:
+        """Exactly this object is unknown; one of the same name with another uid stays."""
+        key = ObjectKey(ref.kind, ref.namespace, ref.name)
+        self._touch(key)
+        known = self._entries.get(key)
+        if known is None or known.ref.uid != ref.uid:
+            return False
+        del self._entries[key]
+        return True
+
+    def observe_status(self, ref: ObjectRef, status: Mapping[str, Any]) -> None:
+        """The object's status is known to be this, if it is still the same object."""
+        key = ObjectKey(ref.kind, ref.namespace, ref.name)
+        known = self._entries.get(key)
+        if known is None or known.ref.uid != ref.uid:
+            return
+        self._touch(key)
+        self._entries[key] = replace(known, status=status)
+
+    def begin_heal(self, kind: str) -> Heal:
+        """From now on it is noted what events touch; call it before the LIST starts."""
+        heal = Heal(kind)
+        self._heals.append(heal)
+        return heal
+
+    def abandon(self, heal: Heal) -> None:
+        """The LIST failed: nothing was learnt."""
+        self._heals.remove(heal)
+
+    def finish_heal(self, heal: Heal, bodies: Iterable[Body]) -> tuple[list[Entry], list[Entry]]:
+        """The registry equals a complete LIST, but for what events touched meanwhile.
+
+        Returns the entries that ask for something new, and the ghosts that were dropped.
+        """
+        self._heals.remove(heal)
+        listed = {entry.key: entry for entry in (parse(heal.kind, body) for body in bodies)}
+        ghosts = [
+            entry
+            for key, entry in self._entries.items()
+            if key.kind == heal.kind and key not in listed and key not in heal.touched
+        ]
+        for ghost in ghosts:
+            del self._entries[ghost.key]
+        changed = [
+            entry
+            for entry in listed.values()
+            if entry.key not in heal.touched and self._store(entry)
+        ]
+        return changed, ghosts
+
+    def entry(self, key: ObjectKey) -> Entry | None:
+        """The object of that name as last observed."""
+        return self._entries.get(key)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All objects."""
+        return tuple(self._entries.values())
+
+    def status(self, ref: ObjectRef) -> Mapping[str, Any] | None:
+        """The status of exactly this object as last observed; None when it is not known."""
+        known = self._entries.get(ObjectKey(ref.kind, ref.namespace, ref.name))
+        return known.status if known is not None and known.ref.uid == ref.uid else None
+
+    def site(self, namespace: str, name: str) -> Site | None:
+        """The valid Site of that name."""
+        return self._valid(Site, ObjectKey("Site", namespace, name))
+
+    def sites(self, namespace: str) -> dict[str, Site]:
+        """The valid Sites of a namespace by name."""
+        return {
+            site.metadata.name: site
+            for site in self._all_valid(Site)
+            if site.metadata.namespace == namespace
+        }
+
+    def policy(self, namespace: str, name: str) -> ProtectionPolicy | None:
+        """The valid ProtectionPolicy of that name."""
+        return self._valid(ProtectionPolicy, ObjectKey("ProtectionPolicy", namespace, name))
+
+    def pair(self, namespace: str, name: str) -> ReplicationPair | None:
+        """The valid ReplicationPair of that name; it may be on its way out."""
+        return self._valid(ReplicationPair, ObjectKey("ReplicationPair", namespace, name))
+
+    def pairs(self) -> tuple[ReplicationPair, ...]:
+        """All valid ReplicationPairs; some may be on their way out."""
+        return tuple(self._all_valid(ReplicationPair))
+
+    def _valid(self, model: type[ParsedT], key: ObjectKey) -> ParsedT | None:
+        entry = self._entries.get(key)
+        return entry.value if entry is not None and isinstance(entry.value, model) else None
+
+    def _all_valid(self, model: type[ParsedT]) -> Iterator[ParsedT]:
+        return (entry.value for entry in self._entries.values() if isinstance(entry.value, model))
+
+    def _store(self, entry: Entry) -> bool:
+        before = self._entries.get(entry.key)
+        self._entries[entry.key] = entry
+        return entry.asks_for_more_than(before)
+
+    def _touch(self, key: ObjectKey) -> None:
+        for heal in self._heals:
+            if heal.kind == key.kind:
+                heal.touched.add(key)

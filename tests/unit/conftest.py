@@ -1,0 +1,16 @@
+"""Logs of these tests are values, not lines on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+import pytest
+import structlog
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What was logged so far."""
+    with structlog.testing.capture_logs() as captured:
+        yield captured
