@@ -15,7 +15,7 @@ from backstay.ports.host import HostPort, SurveyRequest
 
 
 async def observe_route(
-    task: RouteTask, source: HostPort, target: HostPort, clock: Clock
+    task: RouteTask, source: HostPort | Unseen, target: HostPort | Unseen, clock: Clock
 ) -> RouteObservation:
     """Both sides as they are now; a side that does not answer is `Unseen`, never empty.
 
@@ -48,8 +48,10 @@ def target_request(task: RouteTask) -> SurveyRequest:
     return SurveyRequest(roots=_without_covered(roots | parents | receive_roots), sync=False)
 
 
-async def survey_side(host: HostPort, request: SurveyRequest) -> Side:
+async def survey_side(host: HostPort | Unseen, request: SurveyRequest) -> Side:
     """The host's listing, or why nothing was learnt."""
+    if isinstance(host, Unseen):
+        return host
     try:
         return await host.survey(request)
     except Refused:

@@ -1,0 +1,122 @@
+"""What one leader remembers between passes. All of it can be learnt again from the hosts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from backstay.domain.pairs import Conflict, PairState, Route
+from backstay.report.state import remembered
+
+PASSES_KEPT = 15
+"""Passes whose durations make the mean that the deadline leaves room for."""
+RETRY_FIRST_S = 5.0
+RETRY_CAP_S = 300.0
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """A member that failed: why, how often in a row, and when it may be tried again."""
+
+    why: Conflict
+    member: tuple[str, str]
+    count: int
+    not_before_s: float
+
+
+@dataclass(slots=True)
+class Book:
+    """Pair states by route, durations, members in trouble."""
+
+    states: dict[tuple[str, Route], PairState] = field(default_factory=dict)
+    served: dict[str, tuple[object, ...]] = field(default_factory=dict)
+    """`pair route` → what its spec was (uid, generation, request …) when it was last passed."""
+    lineages: dict[str, frozenset[str]] = field(default_factory=dict)
+    active_site: dict[str, str] = field(default_factory=dict)
+    _durations: dict[Route, deque[float]] = field(default_factory=dict)
+    _troubles: dict[tuple[Route, str], _Trouble] = field(default_factory=dict)
+
+    def record(self, route: Route, states: Iterable[PairState]) -> None:
+        """The newest state of each pair is known; points survive a target that was not seen."""
+        for state in states:
+            key = (state.key, route)
+            self.states[key] = remembered(state, self.states.get(key))
+
+    def pair_states(self, pair: str, routes: Iterable[Route]) -> tuple[PairState, ...]:
+        """The pair's states on those routes that were passed."""
+        return tuple(s for r in routes if (s := self.states.get((pair, r))) is not None)
+
+    def all_states(self, pair: str) -> tuple[PairState, ...]:
+        """The pair's states on all routes that it was ever passed on."""
+        return tuple(s for (key, _), s in self.states.items() if key == pair)
+
+    def add_duration(self, route: Route, seconds: float) -> None:
+        """One more pass is counted in the mean."""
+        self._durations.setdefault(route, deque(maxlen=PASSES_KEPT)).append(seconds)
+
+    def mean_duration_s(self, route: Route) -> float:
+        """Mean duration of the last passes of the route; 0 before the first."""
+        kept = self._durations.get(route)
+        return sum(kept) / len(kept) if kept else 0.0
+
+    def failed(
+        self, key: tuple[Route, str], member: tuple[str, str], why: Conflict, now_s: float
+    ) -> None:
+        """The member (pair, name) is quarantined and rests, longer after each failure in a row.
+
+        `key` is the route and the target dataset.
+        """
+        before = self._troubles.get(key)
+        count = 1 if before is None else before.count + 1
+        pause = min(RETRY_FIRST_S * 2 ** min(count - 1, 10), RETRY_CAP_S)
+        self._troubles[key] = _Trouble(
+            why=why, member=member, count=count, not_before_s=now_s + pause
+        )
+
+    def healed(self, route: Route, target: str) -> None:
+        """The member went through: it shares a pipe again."""
+        self._troubles.pop((route, target), None)
+
+    def failures(self, route: Route) -> dict[str, Conflict]:
+        """Why members of the route failed the last time they were tried, by target dataset."""
+        return {t: x.why for (r, t), x in self._troubles.items() if r == route}
+
+    def quarantined(self, route: Route, pair: str) -> frozenset[str]:
+        """Names of the pair's members that get a pipe of their own."""
+        return frozenset(
+            x.member[1]
+            for (r, _), x in self._troubles.items()
+            if r == route and x.member[0] == pair
+        )
+
+    def cooling(self, route: Route, now_s: float) -> frozenset[str]:
+        """Target datasets that are left alone for now."""
+        return frozenset(
+            t for (r, t), x in self._troubles.items() if r == route and x.not_before_s > now_s
+        )
+
+    def next_retry_s(self, route: Route, now_s: float) -> float | None:
+        """Seconds until the first cooling member may be tried again."""
+        waits = [
+            x.not_before_s - now_s
+            for (r, _), x in self._troubles.items()
+            if r == route and x.not_before_s > now_s
+        ]
+        return min(waits, default=None)
+
+    def forget_pair(self, pair: str) -> None:
+        """Nothing is remembered of the pair; its data is where it was."""
+        self.states = {k: v for k, v in self.states.items() if k[0] != pair}
+        self._troubles = {k: v for k, v in self._troubles.items() if v.member[0] != pair}
+        self.served = {k: v for k, v in self.served.items() if not k.startswith(f"{pair} ")}
+        self.lineages.pop(pair, None)
+        self.active_site.pop(pair, None)
+
+    def forget_all(self) -> None:
+        """Leadership was lost: the next leader, also if it is us, looks for itself."""
+        self.states.clear()
+        self.served.clear()
+        self.active_site.clear()
+        self._troubles.clear()
+        self._durations.clear()

@@ -1,0 +1,225 @@
+"""Work on single objects: their status, a pair's finalizer and farewell, a Site's hosts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from backstay.api.v1alpha1.meta import Status
+from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy, ProtectionPolicyStatus
+from backstay.api.v1alpha1.replicationpair import ReplicationPair, ReplicationPairStatus
+from backstay.api.v1alpha1.site import Site, SiteStatus
+from backstay.api.words import Reason
+from backstay.controllers.farewell import Farewell
+from backstay.controllers.keys import Key, ObjectKey
+from backstay.controllers.registry import Entry, Invalid
+from backstay.controllers.scheduler import Again
+from backstay.controllers.shares import Shares
+from backstay.domain.errors import BackstayError
+from backstay.domain.pairs import Conflict, HostKey
+from backstay.plan.resolve import ResolvedPair, policy_conflict
+from backstay.ports.clock import Clock
+from backstay.ports.kube import Gone, KubePort, ObjectRef
+from backstay.report.invalid import invalid_status
+from backstay.report.pair import PairFacts, pair_status, recovery_of
+from backstay.report.policy import policy_status
+from backstay.report.site import HostView, site_status
+
+log = structlog.get_logger(__name__)
+
+FINALIZER = "backstay.dev/bookmarks"
+SITE_LOOK_S = 60.0
+SITE_RETRY_S = 10.0
+HELLO_DEADLINE_S = 45.0
+"""A host that is fed the program through a slow link for the first time needs some seconds."""
+POLICY_LOOK_S = 3600.0
+"""Exceptions run out by the day."""
+
+
+class StatusSink(Protocol):
+    """Where a status goes: it is written when and if it is worth a write."""
+
+    def publish(self, ref: ObjectRef, status: Mapping[str, Any], *, rpo_s: float | None) -> None:
+        """The object's status is to become this one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectHooks:
+    """Whom the work on objects tells what."""
+
+    ring: Callable[[Key], None]
+    sink: StatusSink
+    viewed: Callable[[ObjectKey, PairFacts], None] = lambda _key, _facts: None
+    """Called with the facts of a pair whenever they were judged, for the metrics."""
+
+
+class ObjectRuns:
+    """Runs of object keys; one instance serves all objects of one leader."""
+
+    def __init__(
+        self, shares: Shares, kube: KubePort, clock: Clock, farewell: Farewell, hooks: ObjectHooks
+    ) -> None:
+        self._registry = shares.registry
+        self._shares = shares
+        self._kube = kube
+        self._sink = hooks.sink
+        self._clock = clock
+        self._farewell = farewell
+        self._hooks = hooks
+
+    async def run(self, key: ObjectKey) -> Again | None:
+        """The object's status is true as of now; returns when it must be looked at again."""
+        entry = self._registry.entry(key)
+        if entry is None:
+            return None
+        match entry.value:
+            case Invalid() as invalid:
+                before = entry.status.get("conditions", ())
+                status = invalid_status(before, invalid.errors, invalid.generation, self._now())
+                self._sink.publish(entry.ref, status, rpo_s=None)
+                return None
+            case Site() as site:
+                return await self._site(entry, site)
+            case ProtectionPolicy() as policy:
+                return self._policy(entry, policy)
+            case ReplicationPair() as pair:
+                return await self._pair(entry, pair)
+
+    async def _pair(self, entry: Entry, pair: ReplicationPair) -> Again | None:
+        key = f"{entry.ref.namespace}/{entry.ref.name}"
+        resolved = self._shares.resolve(entry.ref.namespace, entry.ref.name, self._now())
+        assert resolved is not None
+        if entry.deleting:
+            return await self._farewell.run(entry, resolved)
+        usable = isinstance(resolved, ResolvedPair)
+        if usable and FINALIZER not in entry.finalizers:
+            # Before anything of ours exists at a host, so that no bookmark is left behind.
+            try:
+                await self._kube.patch_finalizers(entry.ref, add=(FINALIZER,))
+            except Gone:
+                return None
+        if isinstance(resolved, ResolvedPair) and not resolved.suspended:
+            for route in resolved.shares:
+                if self._shares.is_new(route, key):
+                    self._hooks.ring(route)
+        facts = self._facts(entry, pair, resolved)
+        before = _parsed(ReplicationPairStatus, entry)
+        status = pair_status(before, facts, self._now())
+        rpo_s = float(facts.rpo_s) if facts.rpo_s is not None else None
+        self._sink.publish(entry.ref, status.document(), rpo_s=rpo_s)
+        self._hooks.viewed(entry.key, facts)
+        return self._until_breach(facts)
+
+    def _facts(
+        self, entry: Entry, pair: ReplicationPair, resolved: ResolvedPair | Conflict
+    ) -> PairFacts:
+        key = f"{entry.ref.namespace}/{entry.ref.name}"
+        if isinstance(resolved, Conflict):
+            known = self._shares.book.all_states(key)
+            return PairFacts(
+                generation=entry.generation,
+                requested_at=entry.requested_at,
+                active_site=None,
+                rpo_s=self._shares.rpo_s(pair),
+                suspended=pair.spec.suspend,
+                refusal=resolved,
+                routes=len(known),
+                states=known,
+            )
+        return PairFacts(
+            generation=entry.generation,
+            requested_at=entry.requested_at,
+            active_site=resolved.active_site,
+            rpo_s=resolved.rpo_s,
+            suspended=resolved.suspended,
+            refusal=None,
+            routes=len(resolved.shares),
+            states=self._shares.book.pair_states(key, resolved.shares),
+        )
+
+    def _until_breach(self, facts: PairFacts) -> Again | None:
+        """RPOMet turns false by the clock, also when no pass ends."""
+        recovery = recovery_of(facts)
+        if recovery is None or facts.rpo_s is None:
+            return None
+        left = facts.rpo_s - (self._now() - recovery.time).total_seconds()
+        return Again(in_s=left + 0.5) if left > 0 else None
+
+    def _policy(self, entry: Entry, policy: ProtectionPolicy) -> Again:
+        mine = [
+            p
+            for p in self._registry.pairs()
+            if p.metadata.namespace == entry.ref.namespace
+            and p.spec.policy_ref.name == entry.ref.name
+        ]
+        status = policy_status(
+            _parsed(ProtectionPolicyStatus, entry),
+            policy,
+            policy_conflict(policy, self._now().date()),
+            pairs=len(mine),
+            now=self._now(),
+        )
+        self._sink.publish(entry.ref, status.document(), rpo_s=None)
+        return Again(in_s=POLICY_LOOK_S)
+
+    async def _site(self, entry: Entry, site: Site) -> Again:
+        namespace, name = entry.ref.namespace, entry.ref.name
+        keys = [HostKey(namespace, name, host.name) for host in site.spec.hosts]
+        views = await asyncio.gather(*(self._greet(key) for key in keys))
+        status = site_status(
+            _parsed(SiteStatus, entry),
+            views,
+            generation=entry.generation,
+            requested_at=entry.requested_at,
+            now=self._now(),
+        )
+        self._sink.publish(entry.ref, status.document(), rpo_s=None)
+        self._wake_pairs(namespace, name)
+        bad = any(view.problem is not None for view in views)
+        return Again(in_s=SITE_RETRY_S if bad else SITE_LOOK_S)
+
+    def _wake_pairs(self, namespace: str, site: str) -> None:
+        """Pairs of the Site are judged anew: what their last pass could not see may be there."""
+        for pair in self._registry.pairs():
+            if pair.metadata.namespace == namespace and site in pair.spec.sites:
+                self._hooks.ring(ObjectKey("ReplicationPair", namespace, pair.metadata.name))
+
+    async def _greet(self, key: HostKey) -> HostView:
+        try:
+            host = await self._shares.finder.find(key)
+            async with asyncio.timeout(HELLO_DEADLINE_S):
+                facts = await host.hello()
+        except BackstayError as error:
+            return HostView(
+                name=key.host, problem=Conflict(reason=error.reason, message=error.message)
+            )
+        except TimeoutError:
+            said = f"{key} did not answer within {HELLO_DEADLINE_S:.0f} s: see its load and sshd"
+            return HostView(name=key.host, problem=Conflict(reason=Reason.TIMEOUT, message=said))
+        return HostView(
+            name=key.host,
+            zfs_version=facts.zfs_version,
+            python_version=facts.python_version,
+            clock_skew_s=facts.clock_skew_s,
+            pools=facts.pools,
+        )
+
+    def _now(self) -> datetime:
+        return self._clock.now()
+
+
+StatusT = TypeVar("StatusT", bound=Status)
+
+
+def _parsed(model: type[StatusT], entry: Entry) -> StatusT:
+    """The status as last observed; a status that this version cannot read counts as none."""
+    try:
+        return model.model_validate(dict(entry.status))
+    except ValueError:
+        return model()

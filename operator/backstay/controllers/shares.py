@@ -1,0 +1,173 @@
+"""Which pairs a pass over a route serves, and when the route is due again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from backstay.api.kinds import REQUESTED_AT
+from backstay.api.v1alpha1.replicationpair import ReplicationPair
+from backstay.api.values import duration_seconds
+from backstay.controllers.book import Book
+from backstay.controllers.hosts import HostFinder
+from backstay.controllers.registry import Registry
+from backstay.controllers.scheduler import Again
+from backstay.domain.pairs import Conflict, PairState, Route, RouteTask
+from backstay.plan.resolve import ResolvedPair, resolve_pair
+
+UNSEEN_RETRY_S = 10.0
+"""After a pass that could not see a side: a host that comes back is found within this time."""
+CONFLICT_LOOK_S = 60.0
+"""A conflict waits for a human; the pool is looked at this often to find that he has acted."""
+SOONEST_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteShare:
+    """What one pass serves; `marks` says which state of each spec it was for."""
+
+    task: RouteTask
+    marks: dict[str, tuple[object, ...]]
+
+
+class Shares:
+    """Resolves the registry's pairs to routes and keeps their due times."""
+
+    def __init__(self, registry: Registry, finder: HostFinder, book: Book, short_id: str) -> None:
+        self.registry = registry
+        self.finder = finder
+        self.book = book
+        self._short_id = short_id
+        self._awake: set[tuple[Route, str]] = set()
+
+    def resolve(self, namespace: str, name: str, now: datetime) -> ResolvedPair | Conflict | None:
+        """The pair with its routes, why it has none, or None when there is no such valid pair."""
+        pair = self.registry.pair(namespace, name)
+        if pair is None:
+            return None
+        return resolve_pair(
+            pair,
+            self.registry.policy(namespace, pair.spec.policy_ref.name),
+            self.registry.sites(namespace),
+            active_site=self.book.active_site.get(f"{namespace}/{name}"),
+            today=now.date(),
+        )
+
+    def rpo_s(self, pair: ReplicationPair) -> int | None:
+        """The RPO of the pair's policy, if there is one, whatever else is wrong with the pair."""
+        policy = self.registry.policy(pair.metadata.namespace, pair.spec.policy_ref.name)
+        return None if policy is None else duration_seconds(policy.spec.effective_rpo)
+
+    def is_new(self, route: Route, key: str) -> bool:
+        """Whether no pass has served the pair as it is now."""
+        return self.book.served.get(f"{key} {route}") != self._mark(key)
+
+    def on_route(self, route: Route, now: datetime) -> list[ResolvedPair]:
+        """The pairs with a share of the route that are neither suspended nor being deleted."""
+        found = []
+        for pair in self.registry.pairs():
+            meta = pair.metadata
+            if meta.namespace != route.namespace or meta.deletion_timestamp is not None:
+                continue
+            resolved = self.resolve(meta.namespace, meta.name, now)
+            if (
+                isinstance(resolved, ResolvedPair)
+                and not resolved.suspended
+                and route in resolved.shares
+            ):
+                found.append(resolved)
+        return found
+
+    def due(self, route: Route, now: datetime, now_s: float) -> RouteShare | None:
+        """What a pass now would serve; None when nothing is on the route any more.
+
+        A pass takes along what falls due within its own expected duration.
+        """
+        resolved = self.on_route(route, now)
+        if not resolved:
+            return None
+        horizon = max(self.book.mean_duration_s(route), SOONEST_S)
+        chosen = [r for r in resolved if self._wait_s(r, route, now, now_s) <= horizon]
+        tasks = tuple(
+            replace(r.shares[route], quarantined=self.book.quarantined(route, r.key))
+            for r in chosen
+        )
+        return RouteShare(
+            task=RouteTask(
+                source_host=str(route.source),
+                target_host=str(route.target),
+                receive_roots=self.finder.receive_roots(route.target),
+                short_id=self._short_id,
+                pairs=tasks,
+            ),
+            marks={r.key: self._mark(r.key) for r in chosen},
+        )
+
+    def passed(self, route: Route, share: RouteShare) -> None:
+        """The pass has served these pairs as they were when it began."""
+        for key, mark in share.marks.items():
+            self.book.served[f"{key} {route}"] = mark
+            self._awake.discard((route, key))
+
+    def wake(self, route: Route, targets: Collection[str]) -> None:
+        """The pairs that own these targets are due: something of theirs has ended."""
+        for (pair, at), state in self.book.states.items():
+            if at == route and any(m.target in targets for m in state.members):
+                self._awake.add((route, pair))
+
+    def member_at(self, route: Route, target: str) -> tuple[str, str]:
+        """(pair, member name) of a target dataset, as last reported."""
+        for (pair, at), state in self.book.states.items():
+            for member in state.members:
+                if at == route and member.target == target:
+                    return pair, member.name
+        return "", target
+
+    def next_due(self, route: Route, now: datetime, now_s: float) -> Again | None:
+        """When the route's earliest pair is due, and by when that pass should start."""
+        resolved = self.on_route(route, now)
+        if not resolved:
+            return None
+        waits = [(self._wait_s(r, route, now, now_s), r) for r in resolved]
+        wait, first = min(waits, key=lambda w: w[0])
+        room = first.rpo_s - first.interval_s - 1.5 * self.book.mean_duration_s(route)
+        return Again(in_s=max(wait, SOONEST_S), deadline_in_s=max(wait + room, 0.0))
+
+    def _wait_s(self, pair: ResolvedPair, route: Route, now: datetime, now_s: float) -> float:
+        """Seconds until the pair is due on the route; 0 or less when it is."""
+        state = self.book.states.get((pair.key, route))
+        if state is None or (route, pair.key) in self._awake:
+            return 0.0
+        if self.is_new(route, pair.key):
+            return 0.0
+        if state.problem is not None:
+            return min(UNSEEN_RETRY_S, pair.interval_s)
+        waits = [pair.interval_s - _age_s(state, now)] if state.point is not None else []
+        if any(m.conflict for m in state.members):
+            waits.append(min(CONFLICT_LOOK_S, pair.interval_s))
+        retry = self.book.next_retry_s(route, now_s)
+        if retry is not None and any(m.failure for m in state.members):
+            waits.append(retry)
+        return min(waits, default=min(CONFLICT_LOOK_S, pair.interval_s))
+
+    def _mark(self, key: str) -> tuple[object, ...]:
+        namespace, name = key.split("/", 1)
+        pair = self.registry.pair(namespace, name)
+        if pair is None:
+            return ()
+        policy = self.registry.policy(namespace, pair.spec.policy_ref.name)
+        sites = self.registry.sites(namespace)
+        meta = pair.metadata
+        return (
+            meta.uid,
+            meta.generation,
+            meta.annotations.get(REQUESTED_AT),
+            None if policy is None else policy.metadata.generation,
+            *(sites[s].metadata.generation for s in pair.spec.sites if s in sites),
+        )
+
+
+def _age_s(state: PairState, now: datetime) -> float:
+    assert state.point is not None
+    return (now - (state.as_of or state.point.at)).total_seconds()

@@ -1,0 +1,109 @@
+"""The status of a Site: what its hosts said of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from backstay.api.v1alpha1.site import HostStatus, PoolStatus, SiteStatus
+from backstay.api.words import ConditionType, Reason
+from backstay.domain.pairs import Conflict
+from backstay.domain.zfs import Pool
+from backstay.report.verdict import Verdict, settle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """One host as last asked: its facts, or the problem that kept us from learning them."""
+
+    name: str
+    problem: Conflict | None = None
+    zfs_version: str | None = None
+    python_version: str | None = None
+    clock_skew_s: float = 0.0
+    pools: tuple[Pool, ...] = ()
+
+
+def site_status(
+    before: SiteStatus,
+    hosts: Sequence[HostView],
+    *,
+    generation: int,
+    requested_at: str | None,
+    now: datetime,
+) -> SiteStatus:
+    """The whole status of a Site as of now."""
+    verdicts = [_reachable(hosts), _pools(hosts), _ready(hosts)]
+    good = sum(1 for h in hosts if h.problem is None)
+    return SiteStatus(
+        observed_generation=generation,
+        conditions=settle(before.conditions, verdicts, generation=generation, now=now),
+        reachable=f"{good}/{len(hosts)}",
+        hosts=tuple(_host(h) for h in hosts),
+        last_handled_request=requested_at,
+    )
+
+
+def _host(view: HostView) -> HostStatus:
+    if view.problem is not None:
+        return HostStatus(name=view.name, reason=view.problem.reason, message=view.problem.message)
+    return HostStatus(
+        name=view.name,
+        reason=Reason.REACHABLE,
+        zfs_version=view.zfs_version,
+        python_version=view.python_version,
+        clock_skew_seconds=round(view.clock_skew_s),
+        pools=tuple(
+            PoolStatus(
+                name=p.name,
+                health=p.health,
+                size_bytes=p.size_bytes,
+                free_bytes=_coarse(p.free_bytes, p.size_bytes),
+            )
+            for p in view.pools
+        ),
+    )
+
+
+def _coarse(free_bytes: int, size_bytes: int) -> int:
+    """Free space in steps of a hundredth of the pool, so that status does not change all day."""
+    step = max(size_bytes // 100, 1)
+    return free_bytes // step * step
+
+
+def _reachable(hosts: Sequence[HostView]) -> Verdict:
+    kind = ConditionType.HOSTS_REACHABLE
+    bad = [h for h in hosts if h.problem is not None]
+    if not bad:
+        said = f"{len(hosts)} of {len(hosts)} hosts answered"
+        return Verdict(type=kind, status="True", reason=Reason.REACHABLE, message=said)
+    problem = bad[0].problem
+    assert problem is not None
+    said = f"{bad[0].name}: {problem.message}"
+    return Verdict(type=kind, status="False", reason=problem.reason, message=said)
+
+
+def _pools(hosts: Sequence[HostView]) -> Verdict:
+    kind = ConditionType.POOLS_HEALTHY
+    ill = [(h.name, p) for h in hosts for p in h.pools if p.health != "ONLINE"]
+    if ill:
+        host, pool = ill[0]
+        said = f"{host}: pool {pool.name} is {pool.health}: see zpool status {pool.name}"
+        return Verdict(type=kind, status="False", reason=Reason.POOL_DEGRADED, message=said)
+    seen = sum(len(h.pools) for h in hosts)
+    if not seen:
+        said = "no host has told of its pools"
+        return Verdict(type=kind, status="Unknown", reason=Reason.UNREACHABLE, message=said)
+    said = f"{seen} pools are ONLINE"
+    return Verdict(type=kind, status="True", reason=Reason.POOLS_ONLINE, message=said)
+
+
+def _ready(hosts: Sequence[HostView]) -> Verdict:
+    reachable = _reachable(hosts)
+    return Verdict(
+        type=ConditionType.READY,
+        status=reachable.status,
+        reason=reachable.reason,
+        message=reachable.message,
+    )
