@@ -22,7 +22,7 @@ from typing import TypeAlias
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict
 from backstay.domain.steps import Base, How, Increment, Resume, Seed
-from backstay.domain.zfs import LINEAGE, ROLE, SOURCE_GUID, Bookmark, Dataset, Snapshot
+from backstay.domain.zfs import LINEAGE, ROLE, SOURCE_GUID, Bookmark, Dataset, Guid, Snapshot
 from backstay.plan.naming import snapshot_time
 
 
@@ -63,7 +63,7 @@ def find_basis(source: Dataset, target: Dataset | None, to: Snapshot) -> Basis:
             "rename it at the target",
             diverged=True,
         )
-    point = _as_point(source, common)
+    point = source_point(source, common.guid)
     if point is None or point.createtxg >= to.createtxg:
         return _ahead(source, target, common)
     return Increment(base=Base(full_name=point.full_name, guid=point.guid))
@@ -95,6 +95,12 @@ def common_base(source: Dataset, target: Dataset) -> Snapshot | None:
     """The newest snapshot of the target whose GUID the source has as snapshot or bookmark."""
     known = {s.guid for s in source.snapshots} | {b.guid for b in source.bookmarks}
     return next((s for s in reversed(target.snapshots) if s.guid in known), None)
+
+
+def source_point(source: Dataset, guid: Guid) -> Snapshot | Bookmark | None:
+    """The source's own snapshot with the GUID, else its bookmark."""
+    bookmarks = (b for b in source.bookmarks if b.guid == guid)
+    return source.snapshot_by_guid(guid) or next(bookmarks, None)
 
 
 def divergence(source: Dataset, target: Dataset, base: Snapshot) -> Conflict | None:
@@ -148,12 +154,6 @@ def _resume(source: Dataset, target: Dataset) -> Basis:
     if base is None or base.guid != token.from_guid:
         return DropToken(because=f"the token's base {token.from_guid} is not the common base")
     return Resume(token=token.text, seed=False)
-
-
-def _as_point(source: Dataset, common: Snapshot) -> Snapshot | Bookmark | None:
-    """The source's own snapshot with the GUID, else its bookmark."""
-    bookmarks = (b for b in source.bookmarks if b.guid == common.guid)
-    return source.snapshot_by_guid(common.guid) or next(bookmarks, None)
 
 
 def _ahead(source: Dataset, target: Dataset, newest: Snapshot) -> Conflict:

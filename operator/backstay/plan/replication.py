@@ -23,7 +23,7 @@ from backstay.domain.steps import (
     RestorePosture,
     TakeSnapshots,
 )
-from backstay.domain.zfs import LINEAGE, Dataset, HostListing
+from backstay.domain.zfs import LINEAGE, Dataset, HostListing, Snapshot
 from backstay.plan.basis import DropToken, find_basis
 from backstay.plan.checks import member_conflict, receive_root
 from backstay.plan.members import expand_members
@@ -90,18 +90,15 @@ def plan_preparation(seen: Seen) -> Preparation:
 
 
 def decide_groups(seen: Seen) -> Iterator[tuple[tuple[Member, ...], GroupDecision]]:
-    """Each group whose members are all free, with its decision; frozen ones only resume."""
+    """The free members of each group with the group's decision; groups at rest are left out."""
     groups: dict[str, list[Member]] = {}
     for member in seen.members:
         groups.setdefault(member.group, []).append(member)
     for members in groups.values():
-        able = [m for m in members if seen.free(m)]
-        if not able:
-            continue
-        decision = decide_group(able, seen.source, seen.target, seen.task.short_id)
-        if len(able) < len(members):
-            decision = GroupDecision(send=decision.send, take=(), unchanged=False)
-        yield tuple(able), decision
+        able = {m.name: m for m in members if seen.free(m)}
+        if able:
+            decision = decide_group(members, able, seen.source, seen.target, seen.task.short_id)
+            yield tuple(able.values()), decision
 
 
 def plan_snapshots(seen: Seen, now: datetime, entropy: str) -> tuple[TakeSnapshots, ...]:
@@ -137,6 +134,12 @@ def lineage_of(member: Member, seen: Seen) -> str:
     return lineage_id(seen.source.datasets[member.source].guid, pool_guid, member.target)
 
 
+def has_bookmark(source: Dataset, snapshot: Snapshot, lineage: str) -> bool:
+    """Whether the lineage has its bookmark of the snapshot, without which no byte leaves."""
+    tags = [bookmark_tag(b) for b in source.bookmarks if b.guid == snapshot.guid]
+    return any(tag is not None and tag.lineage == lineage for tag in tags)
+
+
 def _take(members: list[Member], name: str, seen: Seen) -> TakeSnapshots:
     datasets = {m.source: seen.source.datasets[m.source].guid for m in members}
     return TakeSnapshots(
@@ -159,8 +162,7 @@ def _missing_bookmarks(
         if snapshot is None:
             continue
         lineage = lineage_of(member, seen)
-        tags = [bookmark_tag(b) for b in seen.source.datasets[member.source].bookmarks]
-        if any(t is not None and (t.lineage, t.guid) == (lineage, snapshot.guid) for t in tags):
+        if has_bookmark(seen.source.datasets[member.source], snapshot, lineage):
             continue
         wanted = BookmarkOf(dataset=member.source, snapshot=snapshot.name, lineage=lineage)
         steps.append(TakeSnapshots(datasets=(), snapshot=snapshot.name, bookmarks=(wanted,)))

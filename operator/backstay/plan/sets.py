@@ -1,24 +1,32 @@
 """Which snapshot each member of a group is sent, and when a new one is taken.
 
 A lone member is a group of one, so this is the only place that decides it. A *set* is one
-snapshot name over the members of a group (rule *Atomic groups*).
+snapshot name over the members of a group (rule *Atomic groups*). The current set is the newest
+that every member has which had joined by then; snapshots that another pair took of some members
+only are no set of this group.
 
-    newest set   at the target            -> decision
-    none                                  -> take one of all members
-    n            some lack it             -> send n to those, take nothing newer (frozen at n)
-    n            some lack it for good    -> n is abandoned: take a new one
-    n            all have it, unchanged   -> nothing; n is good as of the sync
-    n            all have it, changed     -> take n+1
+    current set   at the target            -> decision
+    none                                   -> take one of all members
+    n             some lack it             -> send n to those, take nothing newer (frozen at n)
+    n             some are left alone      -> take nothing newer
+    n             all have it, unchanged   -> nothing; n is good as of the sync
+    n             all have it, changed     -> take n+1
+
+A set of which a snapshot was destroyed at the source is no longer current: it is abandoned for
+all. A member without a replica that is not in the current set joins: it is seeded alone, holds
+nobody up, and is in every set that is taken once it is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from backstay.domain.pairs import Member
 from backstay.domain.zfs import Dataset, HostListing, ResumeToken, Snapshot
-from backstay.plan.naming import is_ours
+from backstay.plan.basis import common_base, source_point
+from backstay.plan.naming import bookmark_tag, is_ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +38,7 @@ class GroupDecision:
     take: tuple[tuple[Member, ...], ...]
     """Each inner tuple is one new set."""
     unchanged: bool
-    """Every member's newest point is at the target, and nothing was written since."""
+    """Every member but joining ones has the current set at the target, and nothing was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,78 +49,99 @@ class _Seat:
     source: Dataset
     replica: Dataset | None
     token: ResumeToken | None
-    ours: tuple[Snapshot, ...]
+    ours: Mapping[str, Snapshot]
+    """By name, oldest first."""
+    free: bool
 
 
 def decide_group(
-    members: Sequence[Member], source: HostListing, target: HostListing, short_id: str
+    members: Sequence[Member],
+    free: Collection[str],
+    source: HostListing,
+    target: HostListing,
+    short_id: str,
 ) -> GroupDecision:
-    """Decide for one group whose members are free of conflicts and of useless tokens."""
-    seats = [_seat(m, source, target, short_id) for m in members]
-    core = _core(seats)
-    joiners = [s for s in seats if s not in core]
-    newest = _newest_set(core)
-    send = _resumed(seats)
-    take: list[tuple[Member, ...]] = []
-    lacking = [s for s in core if newest is not None and not _has(s, newest)]
-    abandoned = any(_own(s, newest) is None and s.member.name not in send for s in lacking)
-    unchanged = newest is not None and not lacking and all(_unchanged(s, newest) for s in core)
-    if newest is None or abandoned or not (lacking or unchanged):
-        if not any(s.token for s in core):
-            take.append(tuple(s.member for s in core))
-    else:
-        send |= {s.member.name: p for s in lacking if (p := _own(s, newest)) is not None}
-    solo = tuple(s.member for s in joiners if not s.ours and s.member.name not in send)
-    if solo:
-        take.append(solo)
-    send |= {s.member.name: s.ours[-1] for s in joiners if s.ours and s.member.name not in send}
-    return GroupDecision(send=send, take=tuple(take), unchanged=unchanged and not joiners)
+    """Decide for one group; only its members named in `free` get anything to do."""
+    seats = [
+        _seat(member, dataset, target, is_free=member.name in free, short_id=short_id)
+        for member in members
+        if (dataset := source.datasets.get(member.source)) is not None
+    ]
+    current = _current_set([s for s in seats if s.replica] or seats)
+    core = [s for s in seats if s.replica or (current in s.ours if current else s.free)]
+    joiners = [s for s in seats if s.free and s not in core]
+    lacking = [s for s in core if _lacks(s, current)]
+    held_up = any(not s.free for s in core) or _is_one_lost(members, source, target)
+    unchanged = not held_up and all(_is_unchanged(s, current) for s in core)
+    send = {s.member.name: s.ours[current] for s in lacking if s.free and current}
+    send |= {s.member.name: list(s.ours.values())[-1] for s in joiners if s.ours}
+    send |= _resumed(seats)
+    take = [[s for s in joiners if s.member.name not in send]]
+    if not (held_up or lacking or unchanged or any(s.token for s in core)):
+        take.append(core)
+    sets = tuple(tuple(s.member for s in taken) for taken in take if taken)
+    return GroupDecision(send=send, take=sets, unchanged=unchanged)
 
 
-def _seat(member: Member, source: HostListing, target: HostListing, short_id: str) -> _Seat:
-    dataset = source.datasets[member.source]
+def _seat(
+    member: Member, source: Dataset, target: HostListing, *, is_free: bool, short_id: str
+) -> _Seat:
     replica = target.datasets.get(member.target)
     return _Seat(
         member=member,
-        source=dataset,
+        source=source,
         replica=replica if replica is not None and replica.snapshots else None,
         token=None if replica is None else replica.token,
-        ours=tuple(s for s in dataset.snapshots if is_ours(s, short_id)),
+        ours={s.name: s for s in source.snapshots if is_ours(s, short_id)},
+        free=is_free,
     )
 
 
-def _core(seats: list[_Seat]) -> list[_Seat]:
-    """Members that share the group's newest set: the seeded ones, and who has that set already.
+def _current_set(seats: Sequence[_Seat]) -> str | None:
+    """Name of the newest set that is whole at the source.
 
-    Who joins later is seeded alone meanwhile, so that a long seed does not hold the others up.
+    All members of a group lie in one pool, so createtxg orders; it also tells whether a member
+    that lacks the set had joined before.
     """
-    established = [s for s in seats if s.replica is not None]
-    if not established:
-        return seats
-    newest = _newest_set(established)
-    return [s for s in seats if s.replica is not None or (newest and _own(s, newest) is not None)]
+    taken = {p.name: p.createtxg for s in seats for p in s.ours.values()}
+    for name in sorted(taken, key=lambda n: taken[n], reverse=True):
+        if all(name in s.ours or _first_txg(s) > taken[name] for s in seats):
+            return name
+    return None
 
 
-def _newest_set(seats: Sequence[_Seat]) -> str | None:
-    """Name of the newest set; all members of a group lie in one pool, so createtxg orders."""
-    points = [s.ours[-1] for s in seats if s.ours]
-    return max(points, key=lambda p: p.createtxg).name if points else None
+def _first_txg(seat: _Seat) -> float:
+    """When the first of our points was taken that the source still knows of."""
+    marks = [b.createtxg for b in seat.source.bookmarks if bookmark_tag(b) is not None]
+    return min((*marks, *(p.createtxg for p in seat.ours.values())), default=inf)
 
 
-def _own(seat: _Seat, name: str | None) -> Snapshot | None:
-    return next((s for s in seat.ours if s.name == name), None)
+def _is_one_lost(members: Sequence[Member], source: HostListing, target: HostListing) -> bool:
+    """Whether a member that has a replica lost its source."""
+    return any(
+        m.source not in source.datasets
+        and (replica := target.datasets.get(m.target)) is not None
+        and bool(replica.snapshots)
+        for m in members
+    )
 
 
-def _has(seat: _Seat, name: str) -> bool:
-    own = _own(seat, name)
-    if own is None or seat.replica is None:
+def _lacks(seat: _Seat, name: str | None) -> bool:
+    """Whether the set is still to be sent: the target has neither it nor anything newer."""
+    own = seat.ours.get(name or "")
+    if own is None:
         return False
-    return seat.replica.snapshot_by_guid(own.guid) is not None
+    base = None if seat.replica is None else common_base(seat.source, seat.replica)
+    point = None if base is None else source_point(seat.source, base.guid)
+    return point is None or point.createtxg < own.createtxg
 
 
-def _unchanged(seat: _Seat, name: str) -> bool:
-    since = seat.source.written_since
-    return since is not None and since.snapshot == name and since.size_bytes == 0
+def _is_unchanged(seat: _Seat, name: str | None) -> bool:
+    own, since = seat.ours.get(name or ""), seat.source.written_since
+    if own is None or since is None or seat.replica is None:
+        return False
+    at_target = seat.replica.snapshot_by_guid(own.guid) is not None
+    return at_target and since.snapshot == name and since.size_bytes == 0
 
 
 def _resumed(seats: Sequence[_Seat]) -> dict[str, Snapshot]:
@@ -120,5 +149,5 @@ def _resumed(seats: Sequence[_Seat]) -> dict[str, Snapshot]:
     return {
         s.member.name: point
         for s in seats
-        if s.token is not None and (point := s.source.snapshot_by_guid(s.token.to_guid))
+        if s.free and s.token and (point := s.source.snapshot_by_guid(s.token.to_guid))
     }

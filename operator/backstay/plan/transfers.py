@@ -11,7 +11,7 @@ from backstay.domain.zfs import Dataset, Snapshot
 from backstay.plan.basis import AlreadyThere, DropToken, find_basis
 from backstay.plan.checks import receive_root
 from backstay.plan.posture import seed_properties
-from backstay.plan.replication import Seen, decide_groups, lineage_of
+from backstay.plan.replication import Seen, decide_groups, has_bookmark, lineage_of
 
 RESERVE_BYTES = 16 * 1024 * 1024
 """Left free at the target beyond the estimate: receive's own metadata and a neighbour's writes."""
@@ -60,6 +60,8 @@ def plan_transfers(seen: Seen) -> TransferPlan:
 def _plan_member(member: Member, snapshot: Snapshot, seen: Seen) -> Transfer | Conflict | None:
     source = seen.source.datasets[member.source]
     replica = seen.target.datasets.get(member.target)
+    if not has_bookmark(source, snapshot, lineage_of(member, seen)):
+        return None
     match find_basis(source, replica, snapshot):
         case AlreadyThere() | DropToken():
             return None
