@@ -16,6 +16,7 @@ NO_PYTHON = "NoPython"
 NO_ZFS = "NoZfs"
 NO_RIGHTS = "NoRights"
 PROTOCOL_ERROR = "ProtocolError"
+POOL_DEGRADED = "PoolDegraded"
 FENCE_BUSY = "FenceBusy"
 SUPERSEDED = "Superseded"
 FOREIGN_WRITER = "ForeignWriter"
@@ -28,6 +29,7 @@ RETRY_S = {
     SOURCE_BUSY: 5.0,
     FENCE_BUSY: 5.0,
     TIMEOUT: 30.0,
+    POOL_DEGRADED: 60.0,
     # What a request found is not what the plan was made of: a fresh observation judges it.
     "SourceMissing": 5.0,
     "NewLineage": 5.0,
@@ -59,6 +61,32 @@ STALLED = frozenset(
 )
 REFUSED = frozenset({SUPERSEDED, FOREIGN_WRITER})
 
+HOST_WORDS = {
+    # Words of the host program → words of the API; those that are the same are left out.
+    "HigherTerm": SUPERSEDED,
+    "NotClaimed": INTERNAL_ERROR,
+    "BadRequest": INTERNAL_ERROR,
+    "LineageMismatch": "TargetHasForeignData",
+    "RoleMismatch": "TargetHasForeignData",
+    "UnexpectedOutput": PROTOCOL_ERROR,
+    "OutputTooLarge": PROTOCOL_ERROR,
+    "Stopped": TRANSFER_FAILED,
+    "StreamLost": TRANSFER_FAILED,
+    "PoolSuspended": POOL_DEGRADED,
+    "TokenUseless": "StaleReceiveState",
+    "PartialState": "StaleReceiveState",
+    "SnapshotHeld": SOURCE_BUSY,
+    "HasClones": SOURCE_BUSY,
+    "TargetBusy": SOURCE_BUSY,
+    "PeerEnded": TRANSFER_FAILED,
+    "BadStream": TRANSFER_FAILED,
+    "TargetMissing": "ParentMissing",
+    "NoSuchDataset": "SourceMissing",
+    "CannotMount": TRANSFER_FAILED,
+    "Unsupported": TRANSFER_FAILED,
+    "CommandFailed": TRANSFER_FAILED,
+}
+
 KNOWN = frozenset({UNREACHABLE}) | RETRY_S.keys() | STALLED | REFUSED
 """Every reason that this adapter can give."""
 
@@ -74,3 +102,13 @@ def failure(reason: str, message: str, higher_term: int | None = None) -> Backst
     if reason in STALLED:
         return Stalled(reason, message)
     return Stalled(INTERNAL_ERROR, f"{reason}: {message}")
+
+
+def api_word(host_word: str) -> str:
+    """The API's word for a word of the host program."""
+    return HOST_WORDS.get(host_word, host_word)
+
+
+def host_failure(host_word: str, message: str, higher_term: int | None = None) -> BackstayError:
+    """The error for a refusal of the host program."""
+    return failure(api_word(host_word), message, higher_term)

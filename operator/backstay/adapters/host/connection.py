@@ -1,0 +1,301 @@
+"""One control connection: the host program on the other side, frames, and who waits for which."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from backstay.adapters.host import reasons
+from backstay.adapters.host.bootstrap import bootstrap_command, feed
+from backstay.adapters.host.endpoint import Launcher
+from backstay.adapters.host.failures import classify
+from backstay.adapters.host.process import Child
+from backstay.domain.errors import BackstayError, Unreachable, Waiting
+from backstay_host.protocol import (
+    HELLO_MARK,
+    MAX_FRAME_BYTES,
+    MAX_NOISE_BYTES,
+    PROTOCOL_VERSION,
+    Greeting,
+    ProtocolError,
+    encode_frame,
+    from_json,
+)
+
+GREETING_S = 30.0
+"""ConnectTimeout (10 s), a slow login shell and the start of Python."""
+GRACE_S = 5.0
+"""The host's own deadline comes first; so much later the connection is given up."""
+GOODBYE_S = 5.0
+MAX_REQUESTS = 8
+"""At once on one connection: reads may overlap, the host orders what must not."""
+
+Listener: TypeAlias = Callable[[Mapping[str, Any]], None]
+"""Gets the `progress` and `ended` frames of one ticket."""
+
+_ANY_MARK = re.compile(rb"backstay-host/(\d+) ")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: the result as JSON, and the argument vectors."""
+
+    result: Any
+    commands: tuple[tuple[str, ...], ...]
+
+
+class Connection:
+    """Frames to and from one running host program. Make it with `open_connection`."""
+
+    def __init__(self, name: str, child: Child, remaining_s: Callable[[], float]) -> None:
+        self.name = name
+        self._child = child
+        self._remaining_s = remaining_s
+        self._pending: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
+        self._listeners: dict[str, Listener] = {}
+        self._slots = asyncio.Semaphore(MAX_REQUESTS)
+        self._sending = asyncio.Lock()
+        self._next_id = 0
+        self._lost: BackstayError | None = None
+        self._reader = asyncio.create_task(self._read())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request may still be sent."""
+        return self._lost is None
+
+    @property
+    def pending(self) -> int:
+        """Requests that wait for an answer."""
+        return len(self._pending)
+
+    async def request(self, message: Mapping[str, Any], deadline_s: float) -> Answer:
+        """The answer to one request.
+
+        Raises by the reason that the host gave; `Unreachable` when the connection was lost, so
+        that the outcome is unknown; `Waiting` (Timeout) past the deadline, which also ends the
+        connection, for a host that misses its own deadline is not to be trusted with more.
+        """
+        async with self._slots:
+            if self._lost is not None:
+                raise self._lost
+            self._next_id += 1
+            number = self._next_id
+            answer = asyncio.get_running_loop().create_future()
+            self._pending[number] = answer
+            frame = {"id": number, **message, "deadlineS": deadline_s}
+            try:
+                async with asyncio.timeout(deadline_s + GRACE_S):
+                    await self._send(frame)
+                    return _answer(self.name, await answer)
+            except TimeoutError:
+                self._give_up(Unreachable(reasons.UNREACHABLE, f"{self.name} fell silent"))
+                await self._child.end()
+                raise Waiting(
+                    reasons.TIMEOUT,
+                    f"{self.name} did not answer `{message['request']}` within {deadline_s:.0f} s",
+                ) from None
+            finally:
+                self._pending.pop(number, None)
+
+    def listen(self, ticket: str, listener: Listener) -> None:
+        """From now on the frames of this ticket go to `listener`."""
+        self._listeners[ticket] = listener
+
+    def unlisten(self, ticket: str) -> None:
+        """Nobody waits for this ticket any more."""
+        self._listeners.pop(ticket, None)
+
+    async def close(self) -> None:
+        """The program has ended; requests that still waited fail with `Unreachable`."""
+        if self._lost is None:
+            with contextlib.suppress(BackstayError, TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self.request(
+                        {"request": "goodbye", "term": 0, "dryRun": False, "body": {}}, GOODBYE_S
+                    )
+        self._give_up(Unreachable(reasons.UNREACHABLE, f"{self.name}: the connection was closed"))
+        await self._child.end()
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+
+    # --- frames ---------------------------------------------------------------------------------
+
+    async def _send(self, message: Mapping[str, Any]) -> None:
+        stdin = self._child.process.stdin
+        assert stdin is not None
+        try:
+            async with self._sending:
+                stdin.write(encode_frame(message))
+                await stdin.drain()
+        except (ConnectionError, RuntimeError) as broken:
+            # RuntimeError: asyncio's own word for a transport that was closed meanwhile.
+            raise self._lost or Unreachable(
+                reasons.UNREACHABLE, f"{self.name}: the connection broke"
+            ) from broken
+
+    async def _read(self) -> None:
+        stdout = self._child.process.stdout
+        assert stdout is not None
+        try:
+            while True:
+                size = int.from_bytes(await stdout.readexactly(4), "big")
+                if size > MAX_FRAME_BYTES:
+                    raise ProtocolError(f"a frame of {size} bytes")
+                await self._dispatch(_parse(await stdout.readexactly(size)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            code = await self._child.wait()
+            said = self._child.stderr.strip().splitlines()[-1:]
+            self._give_up(
+                Unreachable(
+                    reasons.UNREACHABLE,
+                    f"{self.name}: the connection was lost (exit {code}): "
+                    f"{''.join(said) or 'no message'}",
+                )
+            )
+        except (ProtocolError, BackstayError) as broken:
+            self._give_up(
+                reasons.failure(reasons.PROTOCOL_ERROR, f"{self.name}: {broken}")
+                if isinstance(broken, ProtocolError)
+                else broken
+            )
+            await self._child.end()
+
+    async def _dispatch(self, message: Mapping[str, Any]) -> None:
+        match message:
+            case {"beat": str(nonce)}:
+                # Nothing left of the Lease: no answer, so that the host's own deadline runs out.
+                if (remaining := self._remaining_s()) > 0:
+                    await self._send({"beat": nonce, "remainingS": remaining})
+            case {"progress": {"ticket": str(ticket)} as told}:
+                self._tell(ticket, {"progress": told})
+            case {"ended": {"ticket": str(ticket)} as told}:
+                self._tell(ticket, {"ended": told})
+            case {"id": int(number)}:
+                waiting = self._pending.get(number)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message)
+            case _:
+                raise ProtocolError(f"a message with the fields {sorted(message)}")
+
+    def _tell(self, ticket: str, told: Mapping[str, Any]) -> None:
+        if (listener := self._listeners.get(ticket)) is not None:
+            listener(told)
+
+    def _give_up(self, why: BackstayError) -> None:
+        if self._lost is not None:
+            return
+        self._lost = why
+        for waiting in self._pending.values():
+            if not waiting.done():
+                waiting.set_exception(why)
+        for listener in list(self._listeners.values()):
+            listener({"lost": why})
+
+
+def _parse(data: bytes) -> Mapping[str, Any]:
+    try:
+        message = json.loads(data)
+    except ValueError as wrong:
+        raise ProtocolError("a frame that is not JSON") from wrong
+    if not isinstance(message, dict):
+        raise ProtocolError("a frame that is not an object")
+    return message
+
+
+def _answer(name: str, message: Mapping[str, Any]) -> Answer:
+    commands = tuple(tuple(str(word) for word in argv) for argv in message.get("commands", ()))
+    match message:
+        case {"error": {"reason": str(reason), "message": str(text)} as error}:
+            higher = error.get("higherTerm")
+            raise reasons.host_failure(
+                reason, f"{name}: {text}", higher if isinstance(higher, int) else None
+            )
+        case {"result": result}:
+            return Answer(result=result, commands=commands)
+    raise reasons.failure(reasons.PROTOCOL_ERROR, f"{name}: an answer without result or error")
+
+
+# --- opening ------------------------------------------------------------------------------------
+
+
+async def open_connection(
+    name: str, launcher: Launcher, program: bytes, remaining_s: Callable[[], float]
+) -> tuple[Connection, Greeting]:
+    """Start the program at the host and read its greeting; raises by what ssh and shell said."""
+    argv = launcher.argv(bootstrap_command(program))
+    child = await _start(argv)
+    try:
+        async with asyncio.timeout(GREETING_S):
+            greeting = await _greet(child, program)
+    except TimeoutError:
+        await child.end()
+        raise Waiting(
+            reasons.TIMEOUT, f"{name}: the host program said nothing within {GREETING_S:.0f} s"
+        ) from None
+    except (ProtocolError, BackstayError) as wrong:
+        await child.end()
+        reason = wrong.reason if isinstance(wrong, BackstayError) else reasons.PROTOCOL_ERROR
+        raise reasons.failure(reason, f"{name}: {wrong}") from None
+    except BaseException:
+        await child.end()
+        raise
+    return Connection(name, child, remaining_s), greeting
+
+
+async def _start(argv: Sequence[str]) -> Child:
+    pipe = asyncio.subprocess.PIPE
+    # The limit bounds one line of noise; frames are read by their length and may be longer.
+    return await Child.start(argv, stdin=pipe, stdout=pipe, limit=2 * MAX_NOISE_BYTES)
+
+
+async def _greet(child: Child, program: bytes) -> Greeting:
+    process = child.process
+    assert process.stdin is not None
+    assert process.stdout is not None
+    # A host that ends early is named by its last words, not by our broken pipe.
+    with contextlib.suppress(ConnectionError):
+        process.stdin.write(feed(program))
+        await process.stdin.drain()
+    noise = 0
+    while noise <= MAX_NOISE_BYTES:
+        try:
+            line = await process.stdout.readuntil(b"\n")
+        except asyncio.LimitOverrunError:
+            break
+        except asyncio.IncompleteReadError as ended:
+            raise classify(
+                await child.wait(), _explain(child, noise + len(ended.partial))
+            ) from None
+        marked = _ANY_MARK.search(line)
+        if marked is not None:
+            return _greeting(marked, line)
+        noise += len(line)
+    raise ProtocolError(f"more than {MAX_NOISE_BYTES} bytes of a login shell, and no greeting")
+
+
+def _explain(child: Child, noise: int) -> str:
+    if child.stderr.strip() or not noise:
+        return child.stderr
+    return f"only {noise} bytes of a login shell came, no greeting"
+
+
+def _greeting(marked: re.Match[bytes], line: bytes) -> Greeting:
+    if marked[0] != HELLO_MARK.encode():
+        theirs = marked[1].decode()
+        raise ProtocolError(f"it speaks protocol {theirs}, this operator {PROTOCOL_VERSION}")
+    said = _parse(line[marked.end() :])
+    match said:
+        case {"error": {"reason": str(reason), "message": str(message)}}:
+            raise reasons.host_failure(reason, message)
+    greeting = from_json(Greeting, said)
+    if greeting.protocol != PROTOCOL_VERSION:
+        raise ProtocolError(
+            f"it speaks protocol {greeting.protocol}, this operator {PROTOCOL_VERSION}"
+        )
+    return greeting

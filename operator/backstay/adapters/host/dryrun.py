@@ -1,0 +1,88 @@
+"""The dry twin of a host: reads are real, writes come back as the commands they would run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from backstay.adapters.host import translate
+from backstay.adapters.host.hosts import OpenSshHost
+from backstay.domain.steps import (
+    AbortReceive,
+    CreateParents,
+    ItemFailure,
+    MadeSnapshot,
+    Prune,
+    RestorePosture,
+    TakeSnapshots,
+)
+from backstay.domain.zfs import Guid, HostListing
+from backstay.ports.host import HostFacts, RootState, SurveyRequest
+
+_FUTURE_TXG = 1 << 62
+"""A predicted snapshot is newer than every real one."""
+
+
+class DryRunHost:
+    """A `HostPort` that changes nothing and collects argument vectors in `commands`."""
+
+    def __init__(self, host: OpenSshHost) -> None:
+        self.host = host
+        self.commands: list[tuple[str, ...]] = []
+
+    @property
+    def name(self) -> str:
+        """`site/host`."""
+        return self.host.name
+
+    async def hello(self) -> HostFacts:
+        """See `HostPort`."""
+        return await self.host.hello()
+
+    async def survey(self, request: SurveyRequest) -> HostListing:
+        """See `HostPort`."""
+        return await self.host.survey(request)
+
+    async def claim(self, roots: Sequence[str]) -> tuple[RootState, ...]:
+        """Every root as if it were held; who really writes there is in the survey."""
+        return tuple(RootState(root=root, outcome="Held", writer="") for root in roots)
+
+    async def snapshot(self, step: TakeSnapshots) -> tuple[MadeSnapshot, ...]:
+        """The snapshots as they will be, with identities that only this preview knows."""
+        await self.would("snapshot", translate.take_snapshots(step))
+        return tuple(_predict(dataset, step) for dataset, _ in step.datasets)
+
+    async def create_parents(self, step: CreateParents) -> None:
+        """See `HostPort`."""
+        await self.would("create", translate.create_parents(step))
+
+    async def abort_receive(self, step: AbortReceive) -> None:
+        """See `HostPort`."""
+        await self.would("abort", translate.abort_receive(step))
+
+    async def restore_posture(self, step: RestorePosture) -> None:
+        """See `HostPort`."""
+        await self.would("posture", translate.restore_posture(step))
+
+    async def prune(self, step: Prune) -> tuple[ItemFailure, ...]:
+        """See `HostPort`."""
+        await self.would("prune", translate.prune(step))
+        return ()
+
+    async def would(self, request: str, body: object) -> None:
+        """Collect what the host would run for a request."""
+        answer = await self.host.ask(request, body, dry_run=True)
+        self.commands += answer.commands
+
+
+def _predict(dataset: str, step: TakeSnapshots) -> MadeSnapshot:
+    digest = sha256(f"{dataset}@{step.snapshot}".encode()).digest()
+    guid = Guid(int.from_bytes(digest[:8], "big") >> 1)
+    marks = tuple(
+        f"backstay_{b.lineage}_{guid:016x}_{_FUTURE_TXG}"
+        for b in step.bookmarks
+        if (b.dataset, b.snapshot) == (dataset, step.snapshot)
+    )
+    return MadeSnapshot(
+        dataset=dataset, name=step.snapshot, guid=guid, createtxg=_FUTURE_TXG, bookmarks=marks
+    )

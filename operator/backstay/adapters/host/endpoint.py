@@ -1,0 +1,106 @@
+"""Where a host is and how it is reached: the ssh command line, quoted in one place."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from backstay.ports.host import Endpoint
+
+
+class Launcher(Protocol):
+    """Turns a command for a host into one that is started here."""
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """The local argument vector that runs `command` at the host."""
+        ...
+
+    def close(self) -> None:
+        """Whatever it keeps on this machine is gone."""
+        ...
+
+
+def quote(command: Sequence[str]) -> str:
+    """A command as one word for the login shell at the other side of ssh."""
+    return shlex.join(command)
+
+
+_ALGORITHMS = {
+    # A pinned RSA key is shown with either signature; SHA-1 is never accepted.
+    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
+}
+
+_OPTIONS = (
+    "BatchMode=yes",
+    "StrictHostKeyChecking=yes",
+    "GlobalKnownHostsFile=/dev/null",
+    "UpdateHostKeys=no",
+    "CheckHostIP=no",
+    "IdentitiesOnly=yes",
+    "IdentityAgent=none",
+    "PreferredAuthentications=publickey",
+    "PasswordAuthentication=no",
+    "KbdInteractiveAuthentication=no",
+    "ConnectTimeout=10",
+    "ServerAliveInterval=5",
+    "ServerAliveCountMax=3",
+    "ControlMaster=no",
+    "ControlPath=none",
+    "ClearAllForwardings=yes",
+    "PermitLocalCommand=no",
+    "LogLevel=ERROR",
+)
+
+
+class SshLauncher:
+    """Runs commands at one endpoint; its key lies in a private folder until `close`."""
+
+    def __init__(self, endpoint: Endpoint, *, ssh: str = "ssh") -> None:
+        self._endpoint = endpoint
+        self._ssh = ssh
+        self._folder = Path(tempfile.mkdtemp(prefix="backstay-ssh-"))
+        key = self._folder / "key"
+        descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            # OpenSSH refuses a key file whose last line has no end.
+            file.write(endpoint.private_key.rstrip(b"\n") + b"\n")
+        lines = [f"{_known_name(endpoint)} {host_key}\n" for host_key in endpoint.host_keys]
+        (self._folder / "known_hosts").write_text("".join(lines))
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """The `ssh` argument vector that runs `command` at the host."""
+        options = [
+            *_OPTIONS,
+            f"UserKnownHostsFile={self._folder / 'known_hosts'}",
+            f"HostKeyAlgorithms={','.join(_algorithms(self._endpoint.host_keys))}",
+            f"IdentityFile={self._folder / 'key'}",
+        ]
+        flags = [part for option in options for part in ("-o", option)]
+        place = ["-p", str(self._endpoint.port), "-l", self._endpoint.user]
+        return [
+            *(self._ssh, "-F", "none", "-T", "-x", "-a", *flags, *place),
+            *("--", self._endpoint.address, quote(command)),
+        ]
+
+    def close(self) -> None:
+        """The key and the known hosts are gone from this machine."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _known_name(endpoint: Endpoint) -> str:
+    if endpoint.port == 22:
+        return endpoint.address
+    return f"[{endpoint.address}]:{endpoint.port}"
+
+
+def _algorithms(host_keys: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for host_key in host_keys:
+        kind = host_key.split(" ", 1)[0]
+        found += [a for a in _ALGORITHMS.get(kind, (kind,)) if a not in found]
+    return found

@@ -1,0 +1,277 @@
+"""`HostPort` over OpenSSH: one control connection a host, opened on demand, closed when idle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from backstay.adapters.host import translate
+from backstay.adapters.host.connection import Answer, Connection, open_connection
+from backstay.adapters.host.endpoint import Launcher, SshLauncher
+from backstay.domain.steps import (
+    AbortReceive,
+    CreateParents,
+    ItemFailure,
+    MadeSnapshot,
+    Prune,
+    RestorePosture,
+    TakeSnapshots,
+)
+from backstay.domain.zfs import HostListing
+from backstay.ports.clock import Clock
+from backstay.ports.host import Endpoint, HostFacts, RootState, SurveyRequest
+from backstay_host import protocol as wire
+
+IDLE_S = 60.0
+DEADLINE_S = {
+    # Seconds the host may take. A survey of 17,000 snapshots takes one; a destroy can wait for a
+    # pool's free list; a claim waits up to 20 s for killed holders.
+    "hello": 20.0,
+    "claim": 45.0,
+    "survey": 120.0,
+    "snapshot": 60.0,
+    "create": 60.0,
+    "prune": 180.0,
+    "abort": 60.0,
+    "posture": 60.0,
+    "ticket": 60.0,
+    "cancel": 45.0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """On whose behalf requests are made; term and remaining Lease time change with the Lease."""
+
+    installation_id: str
+    short_id: str
+    term: Callable[[], int]
+    remaining_s: Callable[[], float]
+    """What is left of the Lease; 0 or less: heartbeats are not answered any more."""
+
+
+def _no_hook(host: str, request: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What all hosts have in common."""
+
+    program: bytes
+    """The host program as a zip (app.hostzip)."""
+    leader: Leader
+    clock: Clock
+    on_request: Callable[[str, str], None] = _no_hook
+    """Told (host, request) for each request that is sent."""
+    launcher: Callable[[Endpoint], Launcher] = SshLauncher
+    idle_s: float = IDLE_S
+
+
+class OpenSshHosts:
+    """All hosts of this operator; a `HostDirectory`."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._hosts: dict[Endpoint, OpenSshHost] = {}
+
+    def open(self, endpoint: Endpoint) -> OpenSshHost:
+        """See `HostDirectory`."""
+        known = self._hosts.get(endpoint)
+        if known is None:
+            # An edited endpoint leaves its predecessor to end when idle.
+            outdated = [e for e, h in self._hosts.items() if e.name == endpoint.name and h.is_idle]
+            for old in outdated:
+                del self._hosts[old]
+            known = self._hosts[endpoint] = OpenSshHost(endpoint, self._setup)
+        return known
+
+    def sessions(self) -> int:
+        """How many control connections are open."""
+        return sum(host.is_connected for host in self._hosts.values())
+
+    async def close(self) -> None:
+        """See `HostDirectory`."""
+        hosts, self._hosts = list(self._hosts.values()), {}
+        await asyncio.gather(*(host.close() for host in hosts))
+
+
+class OpenSshHost:
+    """One host; a `HostPort`."""
+
+    def __init__(self, endpoint: Endpoint, setup: Setup) -> None:
+        self.endpoint = endpoint
+        self._setup = setup
+        self._launcher: Launcher | None = None
+        self._connection: Connection | None = None
+        self._opening = asyncio.Lock()
+        self._users = 0
+        self._idle: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._roots: tuple[str, ...] = ()
+        self._claimed: tuple[Connection, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """`site/host`."""
+        return self.endpoint.name
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the control connection is open."""
+        return self._connection is not None and self._connection.is_open
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody uses it and nothing is open."""
+        return not self._users and not self.is_connected
+
+    # --- requests -------------------------------------------------------------------------------
+
+    async def hello(self) -> HostFacts:
+        """See `HostPort`."""
+        answer = await self.ask("hello", wire.Hello())
+        said = translate.result(wire.HostFacts, answer.result, self.name)
+        return translate.host_facts(said, self._setup.clock.now().timestamp())
+
+    async def claim(self, roots: Sequence[str]) -> tuple[RootState, ...]:
+        """See `HostPort`."""
+        async with self.connected() as connection:
+            return await self._claim(connection, tuple(roots))
+
+    async def survey(self, request: SurveyRequest) -> HostListing:
+        """See `HostPort`."""
+        body = translate.survey(request, self._setup.leader.short_id)
+        answer = await self.ask("survey", body)
+        return translate.host_listing(translate.result(wire.Surveyed, answer.result, self.name))
+
+    async def snapshot(self, step: TakeSnapshots) -> tuple[MadeSnapshot, ...]:
+        """See `HostPort`."""
+        answer = await self.ask("snapshot", translate.take_snapshots(step))
+        said = translate.result(wire.Snapshotted, answer.result, self.name)
+        return translate.made_snapshots(said)
+
+    async def create_parents(self, step: CreateParents) -> None:
+        """See `HostPort`."""
+        await self._do("create", translate.create_parents(step))
+
+    async def abort_receive(self, step: AbortReceive) -> None:
+        """See `HostPort`."""
+        await self._do("abort", translate.abort_receive(step))
+
+    async def restore_posture(self, step: RestorePosture) -> None:
+        """See `HostPort`."""
+        await self._do("posture", translate.restore_posture(step))
+
+    async def prune(self, step: Prune) -> tuple[ItemFailure, ...]:
+        """See `HostPort`."""
+        answer = await self.ask("prune", translate.prune(step))
+        return translate.item_failures(translate.result(wire.Done, answer.result, self.name))
+
+    async def _do(self, request: str, body: object) -> None:
+        answer = await self.ask(request, body)
+        translate.raise_first(translate.result(wire.Done, answer.result, self.name), self.name)
+
+    async def ask(self, request: str, body: object, *, dry_run: bool = False) -> Answer:
+        """The answer to one request of the protocol; a mutating one under a claim of our term."""
+        async with self.connected() as connection:
+            if not dry_run and request not in wire.READ_ONLY and request != "claim":
+                await self._ensure_claimed(connection)
+            return await self._send(connection, request, body, dry_run)
+
+    async def _send(
+        self, connection: Connection, request: str, body: object, dry_run: bool
+    ) -> Answer:
+        self._setup.on_request(self.name, request)
+        message: dict[str, Any] = {
+            "request": request,
+            "term": self._setup.leader.term(),
+            "dryRun": dry_run,
+            "body": wire.to_json(body),
+        }
+        return await connection.request(message, DEADLINE_S[request])
+
+    # --- the fence ------------------------------------------------------------------------------
+
+    async def _ensure_claimed(self, connection: Connection) -> None:
+        """This connection acts under our present term.
+
+        The host refuses a session that has not claimed; a connection that was opened again after
+        a loss, or outlived a term, repeats the last claim before it changes anything.
+        """
+        if self._claimed != (connection, self._setup.leader.term()):
+            await self._claim(connection, self._roots)
+
+    async def _claim(self, connection: Connection, roots: tuple[str, ...]) -> tuple[RootState, ...]:
+        leader = self._setup.leader
+        term = leader.term()
+        body = wire.Claim(installation=leader.installation_id, roots=list(roots))
+        answer = await self._send(connection, "claim", body, dry_run=False)
+        self._roots, self._claimed = roots, (connection, term)
+        return translate.root_states(translate.result(wire.Claimed, answer.result, self.name))
+
+    # --- the connection -------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Connection]:
+        """The control connection is open, and stays so for as long as it is used."""
+        self._users += 1
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        try:
+            yield await self._open()
+        finally:
+            self._users -= 1
+            if not self._users:
+                loop = asyncio.get_running_loop()
+                self._idle = loop.call_later(self._setup.idle_s, self._begin_closing)
+
+    def stream_argv(self, command: Sequence[str]) -> list[str]:
+        """The local argument vector of a stream process; only while connected."""
+        assert self._launcher is not None
+        return self._launcher.argv(command)
+
+    async def _open(self) -> Connection:
+        async with self._opening:
+            if self._connection is not None and not self._connection.is_open:
+                gone, self._connection = self._connection, None
+                await gone.close()
+            if self._connection is None:
+                if self._launcher is None:
+                    self._launcher = self._setup.launcher(self.endpoint)
+                self._connection, _ = await open_connection(
+                    self.name,
+                    self._launcher,
+                    self._setup.program,
+                    self._setup.leader.remaining_s,
+                )
+            return self._connection
+
+    def _begin_closing(self) -> None:
+        self._idle = None
+        if not self._users:
+            self._closing = asyncio.get_running_loop().create_task(self._close_if_idle())
+
+    async def _close_if_idle(self) -> None:
+        async with self._opening:
+            if not self._users:
+                await self._close_connection()
+
+    async def close(self) -> None:
+        """The connection is closed, its process has ended, and the key is gone from here."""
+        if self._idle is not None:
+            self._idle.cancel()
+        async with self._opening:
+            await self._close_connection()
+
+    async def _close_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+        if self._launcher is not None:
+            self._launcher.close()
+            self._launcher = None

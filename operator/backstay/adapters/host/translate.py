@@ -1,0 +1,219 @@
+"""Protocol values ↔ values of the domain; nothing of the wire gets past this module."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from backstay.adapters.host import reasons
+from backstay.domain import steps, zfs
+from backstay.domain.errors import Stalled
+from backstay.ports import host as port
+from backstay_host import protocol as wire
+
+T = TypeVar("T")
+
+
+def result(kind: type[T], data: object, name: str) -> T:
+    """The result of a request; a malformed one is a `ProtocolError` in our words."""
+    try:
+        return wire.from_json(kind, data)
+    except wire.ProtocolError as wrong:
+        raise Stalled(reasons.PROTOCOL_ERROR, f"{name}: {wrong}") from wrong
+
+
+# --- operator -> host ---------------------------------------------------------------------------
+
+
+def survey(request: port.SurveyRequest, short_id: str) -> wire.Survey:
+    """The body of `survey`."""
+    roots = [wire.SurveyRoot(name=name, recursive=recursive) for name, recursive in request.roots]
+    return wire.Survey(roots=roots, ours=short_id, sync=request.sync)
+
+
+def take_snapshots(step: steps.TakeSnapshots) -> wire.TakeSnapshot:
+    """The body of `snapshot`."""
+    return wire.TakeSnapshot(
+        targets=[wire.Target(dataset=name, guid=guid) for name, guid in step.datasets],
+        snapshot=step.snapshot,
+        bookmarks=[
+            wire.NewBookmark(dataset=b.dataset, snapshot=b.snapshot, lineage=b.lineage)
+            for b in step.bookmarks
+        ],
+    )
+
+
+def create_parents(step: steps.CreateParents) -> wire.CreateParents:
+    """The body of `create`."""
+    return wire.CreateParents(root=step.root, datasets=list(step.datasets))
+
+
+def abort_receive(step: steps.AbortReceive) -> wire.AbortReceive:
+    """The body of `abort`."""
+    return wire.AbortReceive(dataset=step.dataset, lineage=step.lineage, token=step.token)
+
+
+def restore_posture(step: steps.RestorePosture) -> wire.Posture:
+    """The body of `posture`."""
+    return wire.Posture(
+        dataset=step.dataset, lineage=step.lineage, properties=dict(step.properties)
+    )
+
+
+def prune(step: steps.Prune) -> wire.Prune:
+    """The body of `prune`."""
+    doomed = [wire.Doomed(name=item.full_name, guid=item.guid) for item in step.snapshots]
+    doomed += [wire.Doomed(name=item.full_name, guid=item.guid) for item in step.bookmarks]
+    return wire.Prune(items=doomed)
+
+
+def send_order(transfer: steps.Transfer) -> wire.SendOrder:
+    """What the source's `stream` runs for one member."""
+    base = transfer.how.base if isinstance(transfer.how, steps.Increment) else None
+    return wire.SendOrder(
+        dataset=transfer.source_dataset,
+        dataset_guid=transfer.source_guid,
+        snapshot=transfer.snapshot,
+        guid=transfer.guid,
+        base=None if base is None else base.full_name,
+        base_guid=None if base is None else base.guid,
+        token=transfer.how.token if isinstance(transfer.how, steps.Resume) else None,
+    )
+
+
+def receive_order(transfer: steps.Transfer) -> wire.ReceiveOrder:
+    """What the target's `stream` runs for one member."""
+    resumed = isinstance(transfer.how, steps.Resume)
+    seed = isinstance(transfer.how, steps.Seed)
+    if isinstance(transfer.how, steps.Resume):
+        seed = transfer.how.seed
+    return wire.ReceiveOrder(
+        dataset=transfer.target_dataset,
+        lineage=transfer.lineage,
+        seed=seed,
+        resumed=resumed,
+        properties=dict(transfer.properties),
+    )
+
+
+# --- host -> operator ---------------------------------------------------------------------------
+
+
+def host_facts(said: wire.HostFacts, our_now: float) -> port.HostFacts:
+    """A host's facts; the skew is what its clock is ahead of `our_now`."""
+    return port.HostFacts(
+        hostname=said.hostname,
+        zfs_version=said.zfs_version,
+        python_version=said.python_version,
+        uid=said.uid,
+        clock_skew_s=said.now - our_now,
+        pools=tuple(_pool(p) for p in said.pools),
+    )
+
+
+def root_states(said: wire.Claimed) -> tuple[port.RootState, ...]:
+    """What `claim` found."""
+    return tuple(
+        port.RootState(root=r.root, outcome=r.outcome, writer=r.writer) for r in said.roots
+    )
+
+
+def host_listing(said: wire.Surveyed) -> zfs.HostListing:
+    """A survey as a listing by name."""
+    return zfs.HostListing(
+        datasets={d.name: _dataset(d) for d in sorted(said.datasets, key=lambda d: d.name)},
+        pools=tuple(_pool(p) for p in said.pools),
+        absent=tuple(said.absent),
+        proxmox_paths=tuple(said.proxmox_paths),
+        busy=tuple(said.busy),
+    )
+
+
+def made_snapshots(said: wire.Snapshotted) -> tuple[steps.MadeSnapshot, ...]:
+    """The snapshots that exist now."""
+    return tuple(
+        steps.MadeSnapshot(
+            dataset=m.dataset,
+            name=m.name,
+            guid=zfs.Guid(m.guid),
+            createtxg=m.createtxg,
+            bookmarks=tuple(m.bookmarks),
+        )
+        for m in said.made
+    )
+
+
+def item_failures(said: wire.Done) -> tuple[steps.ItemFailure, ...]:
+    """The items that could not be done."""
+    return tuple(item_failure(item) for item in said.items if item.reason)
+
+
+def item_failure(item: wire.ItemOutcome) -> steps.ItemFailure:
+    """One of them, in the API's words."""
+    return steps.ItemFailure(
+        name=item.name, reason=reasons.api_word(item.reason), message=item.message
+    )
+
+
+def raise_first(said: wire.Done, name: str) -> None:
+    """Raise by the first item that failed; return when there is none."""
+    for item in said.items:
+        if item.reason:
+            raise reasons.host_failure(item.reason, f"{name}: {item.name}: {item.message}")
+
+
+def _pool(said: wire.PoolFacts) -> zfs.Pool:
+    return zfs.Pool(
+        name=said.name,
+        guid=zfs.Guid(said.guid),
+        health=said.health,
+        size_bytes=said.size_bytes,
+        free_bytes=said.free_bytes,
+    )
+
+
+def _size(said: int) -> int | None:
+    return None if said < 0 else said
+
+
+def _dataset(said: wire.DatasetFacts) -> zfs.Dataset:
+    since = None
+    if said.since:
+        since = zfs.WrittenSince(snapshot=said.since, size_bytes=_size(said.written_since))
+    token = said.token
+    return zfs.Dataset(
+        name=said.name,
+        kind=zfs.DatasetKind(said.kind),
+        guid=zfs.Guid(said.guid),
+        createtxg=said.createtxg,
+        written_bytes=_size(said.written),
+        written_since=since,
+        referenced_bytes=max(said.referenced, 0),
+        available_bytes=max(said.available, 0),
+        token=_token(token) if token is not None and token.to_guid else None,
+        unreadable_token=token.text if token is not None and not token.to_guid else None,
+        readonly=said.readonly,
+        mounted=said.mounted,
+        encrypted=said.encrypted,
+        origin=said.origin or None,
+        volsize_bytes=_size(said.volsize),
+        properties=dict(said.properties),
+        snapshots=tuple(
+            zfs.Snapshot(dataset=said.name, name=name, guid=zfs.Guid(guid), createtxg=txg)
+            for name, guid, txg in sorted(said.snapshots, key=lambda s: (s[2], s[0]))
+        ),
+        bookmarks=tuple(
+            zfs.Bookmark(dataset=said.name, name=name, guid=zfs.Guid(guid), createtxg=txg)
+            for name, guid, txg in sorted(said.bookmarks, key=lambda b: (b[2], b[0]))
+        ),
+    )
+
+
+def _token(said: wire.TokenFacts) -> zfs.ResumeToken:
+    return zfs.ResumeToken(
+        text=said.text,
+        to_name=said.to_name,
+        to_guid=zfs.Guid(said.to_guid),
+        from_guid=zfs.Guid(said.from_guid) if said.from_guid else None,
+        received_bytes=max(said.received_bytes, 0),
+        raw=said.raw,
+    )

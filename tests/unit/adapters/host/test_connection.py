@@ -1,0 +1,293 @@
+"""The control connection: greeting, frames, deadlines, heartbeats, losses."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from backstay.adapters.host import connection, hosts
+from backstay.domain.errors import Refused, Stalled, Unreachable, Waiting
+from backstay.domain.steps import CreateParents, Prune
+from backstay.domain.zfs import Guid, SnapshotRef
+from backstay.ports.host import SurveyRequest
+from fakes.peers import Bench
+
+SERVE = """
+greet()
+while True:
+    frame = get()
+    polite(frame)
+    if frame["request"] == "hello":
+        answer(frame, facts())
+    elif frame["request"] == "claim":
+        claimed(frame)
+    else:
+        answer(frame, {"items": []})
+"""
+PRUNE = Prune(snapshots=(SnapshotRef(dataset="tank/a", name="x", guid=Guid(7)),), bookmarks=())
+
+
+async def test_the_greeting_is_found_behind_the_noise_of_a_login_shell(bench: Bench) -> None:
+    host = bench.host('write(b"Welcome!\\nLast login: today\\n\\xff\\xfe noise\\n")' + SERVE)
+    facts = await host.hello()
+    assert facts.zfs_version == "2.3.9"
+    assert facts.clock_skew_s == 10.0
+
+
+async def test_a_greeting_on_the_line_of_an_unfinished_prompt_is_found(bench: Bench) -> None:
+    host = bench.host('write(b"Enter the dungeon: ")' + SERVE)
+    assert (await host.hello()).hostname == "h"
+
+
+@pytest.mark.parametrize("noise", ['b"talk\\n" * 20000', 'b"x" * 300000'])
+async def test_endless_noise_is_no_greeting(bench: Bench, noise: str) -> None:
+    host = bench.host(f"write({noise})\ntime.sleep(60)")
+    with pytest.raises(Stalled) as error:
+        await host.hello()
+    assert error.value.reason == "ProtocolError"
+    assert "no greeting" in error.value.message
+
+
+@pytest.mark.parametrize("call", ["greet(protocol=2)", 'greet(mark="backstay-host/2 ")'])
+async def test_another_protocol_version_is_named(bench: Bench, call: str) -> None:
+    host = bench.host(f"{call}\ntime.sleep(60)")
+    with pytest.raises(Stalled, match="speaks protocol 2, this operator 1") as error:
+        await host.hello()
+    assert error.value.reason == "ProtocolError"
+
+
+async def test_only_noise_and_an_end_is_no_host_program(bench: Bench) -> None:
+    host = bench.host('write(b"This account is for sftp only.\\n")')
+    with pytest.raises(Stalled, match="no greeting") as error:
+        await host.hello()
+    assert error.value.reason == "ProtocolError"
+
+
+async def test_answers_find_their_requests_in_any_order(bench: Bench) -> None:
+    host = bench.host(
+        """
+greet()
+frames = [get() for _ in range(3)]
+for frame in reversed(frames):
+    roots = [root["name"] for root in frame["body"]["roots"]]
+    answer(frame, {"datasets": [], "pools": [], "absent": roots, "proxmox_paths": [], "busy": []})
+polite(get())
+"""
+    )
+    requests = [SurveyRequest(roots=((name, False),), sync=False) for name in "abc"]
+    listings = await asyncio.gather(*(host.survey(r) for r in requests))
+    assert [listing.absent for listing in listings] == [("a",), ("b",), ("c",)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "word"),
+    [
+        ("TargetBusy", Waiting, "SourceBusy"),
+        ("FenceBusy", Waiting, "FenceBusy"),
+        ("HigherTerm", Refused, "Superseded"),
+        ("ForeignWriter", Refused, "ForeignWriter"),
+        ("NoRights", Stalled, "NoRights"),
+        ("NeverHeardOf", Stalled, "InternalError"),
+    ],
+)
+async def test_a_refusal_says_what_to_do_next(
+    bench: Bench, reason: str, kind: type[Exception], word: str
+) -> None:
+    host = bench.host(
+        SERVE.replace(
+            '    else:\n        answer(frame, {"items": []})',
+            f'    else:\n        refuse(frame, "{reason}", "because", higherTerm=9)',
+        )
+    )
+    with pytest.raises(kind) as error:
+        await host.prune(PRUNE)
+    assert getattr(error.value, "reason", "") == word
+    assert "fra/zfs-a: because" in str(error.value)
+    assert getattr(error.value, "higher_term", 9) == 9
+
+
+async def test_items_that_failed_are_told_one_by_one(bench: Bench) -> None:
+    host = bench.host(
+        SERVE.replace(
+            '{"items": []}',
+            '{"items": [{"name": "tank/a@x", "reason": "SnapshotHeld", "message": "held"}]}',
+        )
+    )
+    (failed,) = await host.prune(PRUNE)
+    assert (failed.name, failed.reason, failed.message) == ("tank/a@x", "SourceBusy", "held")
+    with pytest.raises(Waiting, match="tank/a@x: held"):
+        await host.create_parents(CreateParents(root="tank", datasets=("tank/b",)))
+
+
+async def test_a_lost_connection_fails_all_that_wait(bench: Bench) -> None:
+    host = bench.host("greet()\n[get() for _ in range(3)]\nos._exit(3)")
+    request = SurveyRequest(roots=(), sync=False)
+    outcomes = await asyncio.gather(
+        *(host.survey(request) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(o) for o in outcomes] == [Unreachable] * 3
+    assert bench.hosts.sessions() == 0
+
+
+async def test_a_host_that_misses_its_deadline_is_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "GRACE_S", 0.0)
+    host = bench.host("greet()\nget()\ntime.sleep(60)")
+    async with host.connected():
+        monkeypatch.setitem(hosts.DEADLINE_S, "survey", 0.0)
+        with pytest.raises(Waiting) as error:
+            await host.survey(SurveyRequest(roots=(), sync=False))
+    assert error.value.reason == "Timeout"
+    assert not host.is_connected
+
+
+@pytest.mark.parametrize("broken", ['b"\\xff\\xff\\xff\\xff"', '(5).to_bytes(4, "big") + b"not j"'])
+async def test_a_broken_frame_ends_the_connection(bench: Bench, broken: str) -> None:
+    host = bench.host(f"greet()\nget()\nwrite({broken})\ntime.sleep(60)")
+    with pytest.raises(Stalled) as error:
+        await host.hello()
+    assert error.value.reason == "ProtocolError"
+
+
+async def test_a_result_with_a_wrong_field_is_a_protocol_error(bench: Bench) -> None:
+    host = bench.host(SERVE.replace("facts()", "facts(uid=[])"))
+    with pytest.raises(Stalled, match=r"HostFacts\.uid") as error:
+        await host.hello()
+    assert error.value.reason == "ProtocolError"
+
+
+# --- heartbeats ---------------------------------------------------------------------------------
+
+BEATS = """
+greet()
+frame = get()
+put({"beat": "n1"})
+told = get()
+answer(frame, facts(hostname=json.dumps(told)))
+polite(get())
+"""
+
+
+async def test_a_heartbeat_is_answered_with_what_is_left_of_the_lease(bench: Bench) -> None:
+    host = bench.host(BEATS)
+    bench.office.remaining = 7.25
+    assert json.loads((await host.hello()).hostname) == {"beat": "n1", "remainingS": 7.25}
+
+
+async def test_without_a_lease_no_heartbeat_is_answered(bench: Bench) -> None:
+    host = bench.host(BEATS)
+    bench.office.remaining = 0.0
+    asked = asyncio.create_task(host.hello())
+    # The next thing that the host hears after its question is another request, not an answer.
+    other = asyncio.create_task(host.survey(SurveyRequest(roots=(("a", False),), sync=False)))
+    heard = json.loads((await asked).hostname)
+    assert heard["request"] == "survey"
+    await bench.hosts.close()
+    with pytest.raises(Unreachable):
+        await other
+
+
+# --- one connection, opened on demand -----------------------------------------------------------
+
+
+async def test_a_connection_is_opened_once_and_closed_when_idle(bench: Bench) -> None:
+    host = bench.host(SERVE, idle_s=0.0)
+    async with host.connected():
+        await asyncio.gather(host.hello(), host.hello())
+        assert bench.hosts.sessions() == 1
+        (launcher,) = bench.office.launchers
+    async with asyncio.timeout(20):
+        while bench.hosts.sessions() or not launcher.closed:
+            await asyncio.sleep(0.001)
+    await host.hello()
+    assert len(bench.office.launchers) == 2
+
+
+async def test_an_endpoint_has_one_port_and_an_edited_one_another(bench: Bench) -> None:
+    host = bench.host(SERVE)
+    same = bench.hosts.open(dataclasses.replace(host.endpoint))
+    edited = bench.hosts.open(dataclasses.replace(host.endpoint, port=23))
+    assert same is host
+    assert edited is not host
+
+
+CLAIMS = """
+greet()
+log = pathlib.Path({log!r})
+while True:
+    frame = get()
+    polite(frame)
+    with log.open("a") as file:
+        file.write("%s %d %s\\n" % (frame["request"], frame["term"], frame["body"].get("roots")))
+    if frame["request"] == "claim":
+        claimed(frame)
+    elif {die} and log.read_text().count("prune") == 1:
+        os._exit(1)
+    else:
+        answer(frame, {{"items": []}})
+"""
+
+
+async def test_a_new_connection_repeats_the_claim_before_it_changes_anything(bench: Bench) -> None:
+    log = bench.file("log")
+    host = bench.host(CLAIMS.format(log=str(log), die=True))
+    await host.claim(["tank/r"])
+    with pytest.raises(Unreachable):
+        await host.prune(PRUNE)
+    await host.prune(PRUNE)
+    assert log.read_text().splitlines() == [
+        "claim 1 ['tank/r']",
+        "prune 1 None",
+        "claim 1 ['tank/r']",
+        "prune 1 None",
+    ]
+    assert [request for _, request in bench.office.requests] == ["claim", "prune"] * 2
+
+
+async def test_a_new_term_is_claimed_before_anything_changes(bench: Bench) -> None:
+    log = bench.file("log")
+    host = bench.host(CLAIMS.format(log=str(log), die=False))
+    await host.prune(PRUNE)
+    bench.office.term = 2
+    await host.prune(PRUNE)
+    await host.prune(PRUNE)
+    assert log.read_text().splitlines() == [
+        "claim 1 []",
+        "prune 1 None",
+        "claim 2 []",
+        "prune 2 None",
+        "prune 2 None",
+    ]
+
+
+async def test_closing_ends_the_process_and_what_it_started(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "GOODBYE_S", 0.0)
+    note = bench.file("pid")
+    host = bench.host(
+        f"""
+import subprocess
+child = subprocess.Popen(["sleep", "600"])
+pathlib.Path({str(note)!r}).write_text(str(child.pid))
+"""
+        + SERVE.replace("polite(frame)", 'time.sleep(600 if frame["request"] == "goodbye" else 0)')
+    )
+    await host.hello()
+    await host.close()
+    async with asyncio.timeout(20):
+        while is_running(int(note.read_text())):
+            await asyncio.sleep(0.001)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
