@@ -1,24 +1,29 @@
-"""Write what is made from the models: CRDs, the chart's copies of them, the list of reasons.
+"""Write what is made from the models: CRDs, the chart's copies of them, the pages on the API.
 
 With --check nothing is written; the exit status is 1 when a file is not fresh.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from backstay.api.crds import crd
+from backstay.api.crds import Schema, crd, root_schema
 from backstay.api.kinds import GROUP
+from backstay.api.rules import VALIDATIONS
 from backstay.api.v1alpha1 import KINDS
 from backstay.api.words import ConditionType, Reason, Word
 
 ROOT = Path(__file__).resolve().parent.parent
 CRD_FOLDERS = (ROOT / "crds", ROOT / "charts" / "backstay" / "files" / "crds")
 MARK = "# Made by `make generate` from operator/backstay/api; do not edit.\n"
+_LEAST = ("minimum", "minLength", "minItems", "minProperties")
+_MOST = ("maximum", "maxLength", "maxItems", "maxProperties")
 
 
 class _Plain(yaml.SafeDumper):
@@ -31,7 +36,10 @@ class _Plain(yaml.SafeDumper):
 
 def generated() -> dict[Path, str]:
     """Return every generated file with the text that it should have."""
-    files = {ROOT / "docs" / "reasons.md": reasons_page()}
+    files = {
+        ROOT / "docs" / "reasons.md": reasons_page(),
+        ROOT / "docs" / "api.md": api_page(),
+    }
     for resource in KINDS:
         text = MARK + yaml.dump(
             crd(resource), Dumper=_Plain, sort_keys=False, width=100, allow_unicode=True
@@ -77,6 +85,83 @@ def _table(head: str, words: list[Any]) -> list[str]:
         "|---|---|",
         *(f"| `{word.value}` | {word.meaning} |" for word in rows),
     ]
+
+
+def api_page() -> str:
+    """Return the page that lists every field of every kind, its bounds and its rules."""
+    lines = [
+        "# The API: every field",
+        "",
+        "Made by `make generate` from `operator/backstay/api`; do not edit. `kubectl explain`",
+        "shows the same at the terminal. Conditions and reasons: [reasons.md](reasons.md).",
+    ]
+    for resource in KINDS:
+        schema = root_schema(resource)
+        info = resource.info
+        lines += ["", f"## {info.kind} (`{info.short_name}`)", "", schema["description"]]
+        for part in ("spec", "status"):
+            lines += [
+                "",
+                f"### {info.kind} {part}",
+                "",
+                "| Field | Value | Meaning |",
+                "|---|---|---|",
+            ]
+            lines += _field_rows(schema["properties"][part], part)
+        lines += ["", f"### {info.kind} rules", ""]
+        lines += [f"- `{path}`: {said}" for path, said in _sentences(schema, "")]
+    return "\n".join([*lines, ""])
+
+
+def _field_rows(schema: Schema, path: str) -> Iterator[str]:
+    for name, part in schema.get("properties", {}).items():
+        here = f"{path}.{name}"
+        needed = " **required**" if name in schema.get("required", ()) else ""
+        yield f"| `{here}` | {_value(part)}{needed} | {part['description'].replace('|', '/')} |"
+        inner, suffix = _inner(part)
+        yield from _field_rows(inner, here + suffix)
+
+
+def _inner(schema: Schema) -> tuple[Schema, str]:
+    """Return the schema that the fields of a list or map have, and how its path goes on."""
+    if "items" in schema:
+        return schema["items"], "[]"
+    if "additionalProperties" in schema:
+        return schema["additionalProperties"], ".*"
+    return schema, ""
+
+
+def _value(schema: Schema) -> str:
+    """Return type, bounds and default in words."""
+    if "enum" in schema:
+        words = " \\| ".join(f"`{value}`" for value in schema["enum"])
+    elif "format" in schema and schema["type"] == "string":
+        words = {"date": "day", "date-time": "time"}[schema["format"]]
+    else:
+        words = "map" if "additionalProperties" in schema else str(schema["type"])
+        words = "list" if "items" in schema else words
+    least = next((schema[key] for key in _LEAST if key in schema), None)
+    most = next((schema[key] for key in _MOST if key in schema), None)
+    if least is not None and least == most:
+        words += f" of {most}"
+    elif least is not None and most is not None:
+        words += f", {least} to {most}"
+    elif most is not None:
+        words += f", at most {most}"
+    if "default" in schema and not isinstance(schema["default"], dict):
+        words += f", default `{json.dumps(schema['default'])}`"
+    return words
+
+
+def _sentences(schema: Schema, path: str) -> Iterator[tuple[str, str]]:
+    """Yield what the API server says of what it refuses, by the field that it says it of."""
+    for rule in schema.get(VALIDATIONS, ()):
+        yield path, rule["message"].replace("<", "\\<")
+    for name, part in schema.get("properties", {}).items():
+        yield from _sentences(part, f"{path}.{name}".lstrip("."))
+    inner, suffix = _inner(schema)
+    if suffix:
+        yield from _sentences(inner, path + suffix)
 
 
 def main(arguments: list[str]) -> int:

@@ -105,6 +105,11 @@ REFUSED = (
         "valid string",
     ),
     Case(
+        "a failure domain's name too long",
+        site(("spec.failureDomain", {"d" * 64: "x"})),
+        "the name of a failure domain is too long: write 63 characters at most",
+    ),
+    Case(
         "17 failure domains",
         site(("spec.failureDomain", {f"d{n}": "x" for n in range(17)})),
         "must have at most 16 items",

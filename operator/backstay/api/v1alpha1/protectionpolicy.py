@@ -53,9 +53,12 @@ class Retention(SpecModel):
 class ReplicationRetention(SpecModel):
     """How many snapshots stay on either side."""
 
-    source: Retention = Field(default=Retention(last=4), description="On the source.")
+    source: Retention = Field(
+        default=Retention(last=4), description="On the source; the last 4 when absent."
+    )
     target: Retention = Field(
-        default=Retention(last=4, hourly=24, daily=14), description="On the target."
+        default=Retention(last=4, hourly=24, daily=14),
+        description="On the target; the last 4, 24 hourly and 14 daily ones when absent.",
     )
 
 

@@ -230,6 +230,7 @@ class ReplicationPair(Resource):
             condition_column("RPO-MET", "RPOMet", "Whether the recovery point is within the RPO."),
             condition_column("READY", "Ready", "Whether replication works."),
             AGE,
+            # The only list that a column may take by position: it is kept worst first.
             Column(
                 "WORST",
                 ".status.worst[0].member",

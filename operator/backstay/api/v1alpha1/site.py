@@ -97,6 +97,15 @@ class Ssh(SpecModel):
 class SiteSpec(SpecModel):
     """What a Site promises."""
 
+    rules: ClassVar[tuple[Rule[SiteSpec], ...]] = (
+        Rule(
+            cel="!has(self.failureDomain) || self.failureDomain.all(name, size(name) <= 63)",
+            message="the name of a failure domain is too long: write 63 characters at most, as in "
+            "building",
+            holds=lambda spec: all(len(name) <= 63 for name in spec.failure_domain),
+        ),
+    )
+
     failure_domain: dict[str, DomainValue] = Field(
         default={},
         max_length=16,
