@@ -1,0 +1,330 @@
+"""The operator's core on fake hosts: registry, passes, lanes and reports, without Kubernetes.
+
+core = Core(world)
+core.site("fra", a, roots=())
+core.site("muc", b, roots=("backup/backstay",))
+core.policy("gold", rpo="5m")
+core.pair("erp", {"disk0": ("tank/vm/d0", "backup/backstay/d0")})
+await core.settle()                  # passes until nothing more happens by itself
+core.status("erp")["conditions"]
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from backstay.api.kinds import API_VERSION
+from backstay.controllers.book import Book
+from backstay.controllers.farewell import Farewell
+from backstay.controllers.hosts import PRIVATE_KEY, HostFinder
+from backstay.controllers.keys import Key, ObjectKey
+from backstay.controllers.objects import FINALIZER, ObjectHooks, ObjectRuns
+from backstay.controllers.passes import PassHooks, RoutePasses
+from backstay.controllers.registry import Registry
+from backstay.controllers.shares import Shares
+from backstay.domain.pairs import Route
+from backstay.domain.steps import Pipe, PipeOutcome, Transfer
+from backstay.ports.host import Endpoint, HostPort, Progress
+from backstay.ports.kube import Notice, ObjectRef
+from backstay.report.pair import PairFacts
+from fakes.world import SHORT_ID, FakeHost, World
+
+NAMESPACE = "dr"
+ROUNDS = 40
+
+
+class WorldClock:
+    """The world's time; sleeping lets it pass."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> datetime:
+        """The world's wall clock."""
+        return self._world.now
+
+    def monotonic_s(self) -> float:
+        """Seconds since the world began."""
+        return self._world.monotonic_s
+
+    async def sleep(self, seconds: float) -> None:
+        """The world is so much older."""
+        self._world.advance(seconds)
+        await asyncio.sleep(0)
+
+
+class Core:
+    """One leader over a world; `restart` forgets all that it had in memory."""
+
+    def __init__(self, world: World, *, term: int = 1) -> None:
+        self.world = world
+        self.clock = WorldClock(world)
+        self.term = term
+        self.secrets: dict[str, Mapping[str, bytes]] = {"key": {PRIVATE_KEY: b"key"}}
+        self.statuses: dict[str, Mapping[str, Any]] = {}
+        self.events: list[Notice] = []
+        self.bodies: dict[ObjectKey, dict[str, Any]] = {}
+        self.superseded: list[int] = []
+        self.pipes: list[Pipe] = []
+        """Every pipe that was begun, oldest first."""
+        self._hosts: dict[str, FakeHost] = {}
+        self._uids = 0
+        self._start()
+
+    # --- what the core asks of the outside -------------------------------------------------------
+
+    def open(self, endpoint: Endpoint) -> HostPort:
+        """The fake host behind a Site's host."""
+        return self._hosts[endpoint.name].port(term=self.term)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def transfer(
+        self, source: HostPort, target: HostPort, pipe: Pipe, progress: Progress
+    ) -> PipeOutcome:
+        """The world's transfer, noted down."""
+        self.pipes.append(pipe)
+        return await self.world.transfers.transfer(source, target, pipe, progress)
+
+    async def get_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """A Secret of the namespace."""
+        assert namespace == NAMESPACE
+        return self.secrets.get(name)
+
+    async def emit_event(self, ref: ObjectRef, notice: Notice) -> None:
+        """The event is kept for the test."""
+        self.events.append(notice)
+
+    async def patch_finalizers(
+        self, ref: ObjectRef, *, add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> None:
+        """The object's finalizers changed; one that is being deleted and has none left is gone."""
+        key = ObjectKey(ref.kind, ref.namespace, ref.name)
+        metadata = self.bodies[key]["metadata"]
+        metadata["finalizers"] = [
+            f for f in [*metadata.get("finalizers", []), *add] if f not in remove
+        ]
+        if "deletionTimestamp" in metadata and not metadata["finalizers"]:
+            del self.bodies[key]
+            self.registry.drop(ref)
+        else:
+            self.registry.put(ref.kind, self.bodies[key])
+
+    def publish(self, ref: ObjectRef, status: Mapping[str, Any], *, rpo_s: float | None) -> None:
+        """The status is kept for the test and echoed to the registry."""
+        self.statuses[f"{ref.kind}/{ref.name}"] = status
+        self.registry.observe_status(ref, status)
+
+    # --- words for tests -------------------------------------------------------------------------
+
+    def site(self, name: str, host: FakeHost, *, roots: Sequence[str] = ()) -> None:
+        """A Site with one host `h`."""
+        self._hosts[f"{name}/h"] = host
+        spec = {
+            "hosts": [
+                {
+                    "name": "h",
+                    "address": "192.0.2.1",
+                    "hostKeys": ["ssh-ed25519 AAAA"],
+                    "receiveRoots": list(roots),
+                }
+            ],
+            "ssh": {"secretRef": {"name": "key"}},
+        }
+        self.apply("Site", name, spec)
+
+    def policy(self, name: str = "gold", *, rpo: str = "5m", **replication: Any) -> None:
+        """A policy with replication and a declared backup."""
+        backup = {"external": {"statement": "restic, nightly"}}
+        spec = {"class": "Gold", "rpo": rpo, "replication": replication, "backup": backup}
+        self.apply("ProtectionPolicy", name, spec)
+
+    def pair(
+        self,
+        name: str,
+        members: Mapping[str, tuple[str, str]],
+        *,
+        group: bool = False,
+        recursive: bool = False,
+        **spec: Any,
+    ) -> None:
+        """A pair from `fra` to `muc`, members by name as (source, target)."""
+        datasets = [
+            {
+                "name": member,
+                "recursive": recursive,
+                "at": {
+                    "fra": {"host": "h", "dataset": source},
+                    "muc": {"host": "h", "dataset": target},
+                },
+            }
+            for member, (source, target) in members.items()
+        ]
+        full = {
+            "policyRef": {"name": "gold"},
+            "sites": ["fra", "muc"],
+            "preferredSite": "fra",
+            "datasets": datasets,
+            "consistencyGroup": group,
+            **spec,
+        }
+        self.apply("ReplicationPair", name, full)
+
+    def apply(self, kind: str, name: str, spec: Mapping[str, Any]) -> None:
+        """`kubectl apply`."""
+        key = ObjectKey(kind, NAMESPACE, name)
+        known = self.bodies.get(key)
+        self._uids += 1
+        metadata = known["metadata"] if known else {"uid": f"uid-{self._uids}", "generation": 0}
+        metadata = {
+            **metadata,
+            "namespace": NAMESPACE,
+            "name": name,
+            "generation": metadata["generation"] + 1,
+        }
+        body = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": dict(spec)}
+        self.bodies[key] = body
+        self.registry.put(kind, body)
+        self.ring(key)
+
+    def annotate(self, kind: str, name: str, annotation: str, value: str) -> None:
+        """`kubectl annotate`."""
+        key = ObjectKey(kind, NAMESPACE, name)
+        self.bodies[key]["metadata"].setdefault("annotations", {})[annotation] = value
+        self.registry.put(kind, self.bodies[key])
+        self.ring(key)
+
+    def delete(self, kind: str, name: str) -> None:
+        """`kubectl delete`."""
+        key = ObjectKey(kind, NAMESPACE, name)
+        self.bodies[key]["metadata"]["deletionTimestamp"] = "2026-11-22T03:00:00Z"
+        self.registry.put(kind, self.bodies[key])
+        self.ring(key)
+
+    def status(self, name: str, kind: str = "ReplicationPair") -> Mapping[str, Any]:
+        """The last published status."""
+        return self.statuses[f"{kind}/{name}"]
+
+    def condition(self, name: str, kind: str, of: str = "ReplicationPair") -> tuple[str, str]:
+        """(status, reason) of a condition; ("", "") when it is absent."""
+        for condition in self.status(name, of).get("conditions", ()):
+            if condition["type"] == kind:
+                return condition["status"], condition["reason"]
+        return "", ""
+
+    def message(self, name: str, kind: str, of: str = "ReplicationPair") -> str:
+        """Message of a condition."""
+        found = [c for c in self.status(name, of)["conditions"] if c["type"] == kind]
+        return str(found[0]["message"])
+
+    def sent(self) -> list[Transfer]:
+        """Every stream that was asked for since the last call, in order."""
+        sent = [t for pipe in self.pipes for t in pipe.transfers]
+        self.pipes.clear()
+        return sent
+
+    def restart(self, *, term: int | None = None) -> None:
+        """A new leader: nothing is remembered but what the API server holds."""
+        self.term = term if term is not None else self.term + 1
+        self._start()
+        for key, body in self.bodies.items():
+            self.registry.put(key.kind, body)
+            self.ring(key)
+
+    def ring(self, key: Key) -> None:
+        """The key runs in the next round."""
+        if key not in self._rung:
+            self._rung.append(key)
+
+    async def settle(self) -> None:
+        """Everything that was rung has run, and what that rang; AssertionError if it never ends."""
+        for _ in range(ROUNDS * 10):
+            await self._lanes_done()
+            if not self._rung:
+                return
+            await self.run(self._rung.popleft())
+        raise AssertionError(f"keys keep ringing each other: {list(self._rung)}")
+
+    async def run(self, key: Key) -> float | None:
+        """One run of a key; the seconds until it is due again."""
+        again = await (self.passes.run(key) if isinstance(key, Route) else self.objects.run(key))
+        return None if again is None else again.in_s
+
+    async def passing(self, seconds: float = 0.0) -> None:
+        """Time passes, then every route is passed and everything settles."""
+        self.world.advance(seconds)
+        for pair in self.registry.pairs():
+            resolved = self.shares.resolve(NAMESPACE, pair.metadata.name, self.clock.now())
+            for route in getattr(resolved, "shares", {}):
+                self.ring(route)
+            self.ring(ObjectKey("ReplicationPair", NAMESPACE, pair.metadata.name))
+        await self.settle()
+
+    async def _lanes_done(self) -> None:
+        for _ in range(200):
+            await asyncio.sleep(0)
+
+    def _start(self) -> None:
+        self._rung: deque[Key] = deque()
+        self.registry = Registry()
+        self.facts: dict[ObjectKey, PairFacts] = {}
+        book = Book()
+        finder = HostFinder(self.registry, self, self, lambda: self.term)  # type: ignore[arg-type]
+        self.shares = Shares(self.registry, finder, book, SHORT_ID)
+        hooks = PassHooks(
+            ring=self.ring,
+            reported=lambda key: self.ring(ObjectKey("ReplicationPair", *key.split("/", 1))),
+            superseded=self.superseded.append,
+        )
+        self.passes = RoutePasses(self.shares, self, self.clock, hooks)
+        farewell = Farewell(self.shares, self, self.passes, FINALIZER)  # type: ignore[arg-type]
+        self.objects = ObjectRuns(
+            self.shares,
+            self,  # type: ignore[arg-type]
+            self.clock,
+            farewell,
+            ObjectHooks(ring=self.ring, sink=self, viewed=self.facts.__setitem__),
+        )
+
+
+@dataclass
+class Lab:
+    """A source `a` with tank/vm, a target `b` with backup/backstay, policy gold of 5 minutes."""
+
+    world: World
+    a: FakeHost
+    b: FakeHost
+    core: Core
+
+    @classmethod
+    def make(cls, seed: int = 0) -> Lab:
+        """A fresh one."""
+        world = World(seed)
+        a = world.host("fra/h", pools=("tank",))
+        b = world.host("muc/h", pools=("backup",))
+        a.create("tank/vm")
+        b.create("backup/backstay")
+        core = Core(world)
+        core.site("fra", a)
+        core.site("muc", b, roots=("backup/backstay",))
+        core.policy()
+        return cls(world, a, b, core)
+
+    def volumes(self, count: int) -> dict[str, tuple[str, str]]:
+        """Volumes d0, d1, … with some data, as members of a pair."""
+        for i in range(count):
+            self.a.create(f"tank/vm/d{i}", volume=True)
+            self.a.write(f"tank/vm/d{i}", 4096)
+        return {f"d{i}": (f"tank/vm/d{i}", f"backup/backstay/d{i}") for i in range(count)}
+
+    def equal(self, *names: str) -> bool:
+        """Whether replicas d0, d1, … hold what their sources hold."""
+        return all(
+            self.b.content(f"backup/backstay/{n}") == self.a.content(f"tank/vm/{n}") for n in names
+        )
