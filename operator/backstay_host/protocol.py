@@ -3,38 +3,34 @@
 A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, at most
 `MAX_FRAME_BYTES`. The program's first output is one line, `HELLO_MARK` plus a JSON greeting;
 whatever a login shell printed before it is noise and is skipped by the reader (at most 64 KiB).
+A host that cannot run the program prints HELLO_MARK and {"error": {"reason", "message"}} instead
+(reasons NoPython, NoRights).
 
-operator -> host   {"id": 7, "request": "survey", "term": 3, "dryRun": false, "deadlineS": 60, "body": {...}}
+operator -> host   {"id": 7, "request": "survey", "term": 3, "dryRun": false, "deadlineS": 60,
+                    "body": {...}}
                    {"beat": "<nonce>", "remainingS": 21.5}
 host -> operator   {"id": 7, "result": {...}, "commands": [["zfs", "list", ...], ...]}
-                   {"id": 7, "error": {"reason": "...", "message": "...", "higherTerm": 9}, "commands": [...]}
+                   {"id": 7, "error": {"reason": "...", "message": "...", "higherTerm": 9},
+                    "commands": [...]}
                    {"beat": "<nonce>"}                       asks for a heartbeat
                    {"progress": {"ticket": "...", "index": 0, "bytes": 123}}
                    {"ended": {"ticket": "...", "outcomes": [...]}}
 
-`commands` are the argument vectors that were run (or, with `dryRun`, would be run).
+`commands` are the argument vectors that were run (or, with `dryRun`, would be run); of a request
+that changes something only the changing ones. Heartbeats: a session ends when none was answered
+within 30 s of its start, or `remainingS` after the host asked the one answered last.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+
+from backstay_host.codec import MAX_FRAME_BYTES, ProtocolError, encode_frame, from_json, to_json
 
 PROTOCOL_VERSION = 1
 HELLO_MARK = "backstay-host/1 "
-MAX_FRAME_BYTES = 64 * 1024 * 1024
 MAX_NOISE_BYTES = 64 * 1024
-
-T = TypeVar("T")
-
-
-class ProtocolError(Exception):
-    """The other side broke the protocol; the connection is of no further use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +57,8 @@ class Claim:
     """`claim`: make the frame's term the writer of these receive roots (the fence, step 3).
 
     Kills every holder of a lower term at the host, takes the term lock, writes
-    `dev.backstay:writer` where it is absent or lower and ours. A foreign id is reported, not touched,
-    unless `takeover`.
+    `dev.backstay:writer` where it is absent or lower and ours. A foreign id is reported, not
+    touched, unless `takeover`.
     """
 
     installation: str
@@ -101,7 +97,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class NewBookmark:
-    """A bookmark to be made of `dataset@snapshot`; its name is `backstay_<lineage>_<guid hex>_<txg>`."""
+    """A bookmark to be made of `dataset@snapshot`.
+
+    Its short name is `backstay_<lineage>_<guid, 16 hex digits>_<createtxg>`.
+    """
 
     dataset: str
     snapshot: str
@@ -139,14 +138,17 @@ class Doomed:
 
 @dataclass(frozen=True, slots=True)
 class Prune:
-    """`prune`: destroy these by identity; one failure isolates one item. Never recursive or forced."""
+    """`prune`: destroy these by identity; one failure isolates one item.
+
+    Never recursive or forced.
+    """
 
     items: list[Doomed]
 
 
 @dataclass(frozen=True, slots=True)
 class AbortReceive:
-    """`abort`: `zfs receive -A`, only if the dataset's local lineage and token are the given ones."""
+    """`abort`: `zfs receive -A`, only if local lineage and token are the given ones."""
 
     dataset: str
     lineage: str
@@ -365,68 +367,5 @@ REQUESTS: Mapping[str, tuple[type, type]] = {
 
 READ_ONLY = frozenset({"hello", "survey", "goodbye"})
 
-
-# --- codec --------------------------------------------------------------------------------------
-
-
-def encode_frame(message: Mapping[str, Any]) -> bytes:
-    """The frame of a message; `ProtocolError` when it is too large to be read."""
-    data = json.dumps(message, separators=(",", ":")).encode()
-    if len(data) > MAX_FRAME_BYTES:
-        raise ProtocolError(f"frame of {len(data)} bytes exceeds {MAX_FRAME_BYTES}")
-    return len(data).to_bytes(4, "big") + data
-
-
-def to_json(value: Any) -> Any:
-    """A dataclass value as plain JSON data; nested ones included."""
-    return dataclasses.asdict(value)
-
-
-def from_json(kind: type[T], data: Any) -> T:
-    """The value of a dataclass from JSON data: every field known, present and of its type.
-
-    Raises `ProtocolError` with the path of the first wrong field.
-    """
-    return typing.cast(T, _convert(kind, data, kind.__name__))
-
-
-def _convert(kind: Any, data: Any, path: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _convert_dataclass(kind, data, path)
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if data is None and type(None) in args:
-            return None
-        (inner,) = [a for a in args if a is not type(None)]
-        return _convert(inner, data, path)
-    if origin is list and isinstance(data, list):
-        return [_convert(args[0], item, f"{path}[{i}]") for i, item in enumerate(data)]
-    if origin is tuple and isinstance(data, (list, tuple)) and len(data) == len(args):
-        return tuple(
-            _convert(a, d, f"{path}[{i}]") for i, (a, d) in enumerate(zip(args, data, strict=True))
-        )
-    if origin is dict and isinstance(data, dict):
-        return {
-            _convert(str, k, path): _convert(args[1], v, f"{path}.{k}") for k, v in data.items()
-        }
-    if kind is float and isinstance(data, (int, float)) and not isinstance(data, bool):
-        return float(data)
-    if isinstance(kind, type) and type(data) is kind:
-        return data
-    raise ProtocolError(f"{path}: expected {kind}, got {type(data).__name__}")
-
-
-def _convert_dataclass(kind: Any, data: Any, path: str) -> Any:
-    if not isinstance(data, dict):
-        raise ProtocolError(f"{path}: expected an object, got {type(data).__name__}")
-    hints = typing.get_type_hints(kind)
-    unknown = set(data) - set(hints)
-    if unknown:
-        raise ProtocolError(f"{path}: unknown field {sorted(unknown)[0]!r}")
-    values = {}
-    for spec in dataclasses.fields(kind):
-        if spec.name in data:
-            values[spec.name] = _convert(hints[spec.name], data[spec.name], f"{path}.{spec.name}")
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise ProtocolError(f"{path}: field {spec.name!r} is missing")
-    return kind(**values)
+__all__ = ["MAX_FRAME_BYTES", "ProtocolError", "encode_frame", "from_json", "to_json"]
+"""What the codec lends; every class and constant above is public, too."""

@@ -1,0 +1,72 @@
+"""Where the program keeps its files at a host: one folder that nobody else can enter."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+from backstay_host import bootstrap
+from backstay_host.refusal import Refused
+
+RUN_FOLDER: Path | None = None
+"""Set by tests; otherwise `bootstrap.default_folder`."""
+
+
+def run_folder() -> Path:
+    """The folder of locks, sockets and fed programs: ours, mode 0700, on a file system in memory.
+
+    Identities that share a host without being root have no locks in common; what ZFS itself
+    refuses remains.
+    """
+    folder = RUN_FOLDER or Path(bootstrap.default_folder())
+    try:
+        bootstrap.make_private(str(folder))
+    except OSError as error:
+        raise Refused("NoRights", str(error)) from error
+    return folder
+
+
+def lock_folder() -> Path:
+    """The folder of the lock files; those of datasets stay while the host is up."""
+    folder = run_folder() / "locks"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def socket_path(nonce: str) -> Path:
+    """Where the `serve` of this nonce listens for its streams."""
+    return run_folder() / f"{nonce}.sock"
+
+
+def fed_program() -> Path | None:
+    """The zip that this program runs from, if it was fed through ssh."""
+    here = Path(__file__).parent.parent
+    return here if here.is_file() else None
+
+
+def program() -> list[str]:
+    """Argument vector that starts this very program again."""
+    fed = fed_program()
+    return [sys.executable, "-I", *(["-m", "backstay_host"] if fed is None else [str(fed)])]
+
+
+def remove(nonce: str) -> None:
+    """Socket and fed program of this nonce are gone."""
+    socket_path(nonce).unlink(missing_ok=True)
+    fed = fed_program()
+    if fed is not None and fed.parent == run_folder() and fed.stem == nonce:
+        fed.unlink(missing_ok=True)
+
+
+def sweep() -> None:
+    """What killed sessions left behind is gone: sockets that nobody listens on, and their zips."""
+    for path in run_folder().glob("*.sock"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+                path.with_suffix(".zip").unlink(missing_ok=True)
+            except OSError:
+                continue  # it went away in this moment, or its queue is full

@@ -1,0 +1,118 @@
+"""`prune`: destroy snapshots and bookmarks by identity; one failure isolates one item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backstay_host.fence import DatasetLock
+from backstay_host.identity import (
+    Identity,
+    check_owner,
+    owner_of,
+    read_identities,
+    read_local_properties,
+    with_parents,
+)
+from backstay_host.protocol import Done, Doomed, ItemOutcome, Prune
+from backstay_host.refusal import Refused
+from backstay_host.request import Request
+from backstay_host.zfs import argv, names
+
+
+def prune(request: Request, body: Prune) -> Done:
+    """Each item is gone, or its outcome says why not. Order of outcomes: that of the items.
+
+    | the name now                        | outcome              |
+    |-------------------------------------|----------------------|
+    | bears the GUID given                | destroyed            |
+    | does not exist                      | fine: it is gone     |
+    | bears another GUID                  | `IdentityChanged`    |
+    | is held, cloned, or its dataset busy | that, for this item |
+
+    Snapshots below another installation's receive root are refused (`ForeignWriter`); bookmarks
+    belong to who sends, and a source may be somebody's replica.
+    """
+    for item in body.items:
+        names.point(item.name)
+    outcomes: dict[str, ItemOutcome] = {}
+    with request.fenced() as fds:
+        wanted = {name for item in body.items for name in (item.name, names.dataset_of(item.name))}
+        known = read_identities(request, sorted(wanted))
+        doomed: dict[str, list[Doomed]] = {}
+        for item in body.items:
+            outcome = _already_decided(item, known)
+            if outcome is None:
+                doomed.setdefault(names.dataset_of(item.name), []).append(item)
+            else:
+                outcomes[item.name] = outcome
+        properties = read_local_properties(request, _roots_to_read(request, doomed))
+        for dataset, items in doomed.items():
+            lock = DatasetLock(dataset, known[dataset].guid, shared=False)
+            for outcome in _of_dataset(request, lock, items, properties, fds):
+                outcomes[outcome.name] = outcome
+    return Done([outcomes[item.name] for item in body.items])
+
+
+def _already_decided(item: Doomed, known: dict[str, Identity]) -> ItemOutcome | None:
+    now = known.get(item.name)
+    if now is None:
+        return ItemOutcome(item.name, "", "")
+    if now.guid != item.guid:
+        message = f"{item.name} has GUID {now.guid}, planned was {item.guid}"
+        return ItemOutcome(item.name, "IdentityChanged", message)
+    return None
+
+
+def _roots_to_read(request: Request, doomed: dict[str, list[Doomed]]) -> list[str]:
+    return [] if request.dry_run else with_parents(list(doomed))
+
+
+def _of_dataset(
+    request: Request,
+    lock: DatasetLock,
+    items: Sequence[Doomed],
+    properties: dict[str, dict[str, str]],
+    fds: tuple[int, ...],
+) -> list[ItemOutcome]:
+    dataset = lock.dataset
+    snapshots = [item.name.partition("@")[2] for item in items if "@" in item.name]
+    bookmarks = [item.name for item in items if "#" in item.name]
+    try:
+        fence = request.host.fence
+        if snapshots and fence is not None and owner_of(dataset, properties) is not None:
+            check_owner(fence, dataset, properties)
+        with request.locked([lock]) as lock_fds:
+            outcomes = _snapshots(request, dataset, snapshots, fds + lock_fds)
+            vectors = [argv.destroy_bookmark(name) for name in bookmarks]
+            for name, done in zip(
+                bookmarks, request.change_all(vectors, fds + lock_fds), strict=True
+            ):
+                outcomes.append(_outcome(name, None if done.ok else done.refusal()))
+            return outcomes
+    except Refused as error:
+        return [_outcome(item.name, error) for item in items]
+
+
+def _snapshots(
+    request: Request, dataset: str, snapshots: Sequence[str], fds: tuple[int, ...]
+) -> list[ItemOutcome]:
+    """Destroyed in one command, which is all or nothing; one by one where that fails."""
+    together = [batch for batch in argv.chunks(snapshots) if batch]
+    outcomes: list[ItemOutcome] = []
+    for batch in together:
+        done = request.change(argv.destroy_snapshots(dataset, batch), fds)
+        if done.ok:
+            outcomes += [_outcome(f"{dataset}@{name}", None) for name in batch]
+        elif len(batch) == 1:
+            outcomes.append(_outcome(f"{dataset}@{batch[0]}", done.refusal()))
+        else:
+            outcomes += [
+                single for name in batch for single in _snapshots(request, dataset, [name], fds)
+            ]
+    return outcomes
+
+
+def _outcome(name: str, error: Refused | None) -> ItemOutcome:
+    if error is None or error.reason == "NoSuchDataset":
+        return ItemOutcome(name, "", "")
+    return ItemOutcome(name, error.reason, error.message)

@@ -1,0 +1,232 @@
+"""`hello` and `survey`: what is there, with a constant number of processes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from backstay_host import fence, places
+from backstay_host.identity import parse_local_properties, refuse_other_errors
+from backstay_host.protocol import (
+    DatasetFacts,
+    Hello,
+    HostFacts,
+    PoolFacts,
+    Survey,
+    Surveyed,
+    TokenFacts,
+)
+from backstay_host.request import Request
+from backstay_host.zfs import argv, names, parsing
+
+STORAGE_CONFIG = Path("/etc/pve/storage.cfg")
+_TRIES = 4
+_MAX_WRITTEN_COLUMNS = 16
+
+Points = dict[str, list[tuple[str, int, int]]]
+
+
+def hello(request: Request, _: Hello) -> HostFacts:
+    """The host's facts; proves that ZFS answers."""
+    version, _numbers = request.host.version(request.deadline)
+    return HostFacts(
+        hostname=platform.node(),
+        kernel=platform.release(),
+        zfs_version=version,
+        python_version=platform.python_version(),
+        uid=os.geteuid(),
+        now=time.time(),  # noqa: TID251 - the host's clock is the fact that is asked for
+        pools=_pools(request),
+    )
+
+
+def survey(request: Request, body: Survey) -> Surveyed:
+    """A complete listing of the roots: datasets, snapshots, bookmarks, tokens, properties.
+
+    Processes: pools, sync, datasets, points, properties, and `written@` where someone else made
+    the newest snapshot; twice the lists when some roots are recursive and others are not; one
+    more for each resume token.
+    """
+    for root in body.roots:
+        names.dataset(root.name)
+    names.short(body.ours)
+    version = request.host.version(request.deadline)[1]
+    pools = _pools(request)
+    if body.sync:
+        _sync(request, body, pools)
+    listing = _Listing(request, version >= parsing.JSON_SINCE)
+    listing.read_lists(
+        [
+            [r.name for r in body.roots if r.recursive],
+            [r.name for r in body.roots if not r.recursive],
+        ]
+    )
+    listing.read_properties()
+    listing.read_written(body.ours)
+    listing.read_tokens()
+    datasets = listing.facts()
+    return Surveyed(
+        datasets=datasets,
+        pools=pools,
+        absent=sorted(r.name for r in body.roots if r.name not in listing.rows),
+        proxmox_paths=proxmox_paths(),
+        busy=fence.busy(places.lock_folder(), [d.name for d in datasets]),
+    )
+
+
+def _pools(request: Request) -> list[PoolFacts]:
+    return parsing.pools(request.read(argv.list_pools()).checked().out)
+
+
+def _sync(request: Request, body: Survey, pools: Sequence[PoolFacts]) -> None:
+    imported = {pool.name for pool in pools}
+    wanted = sorted({root.name.split("/")[0] for root in body.roots} & imported)
+    if wanted:
+        request.commands.append(argv.sync_pools(wanted))
+        request.read(argv.sync_pools(wanted)).checked()
+
+
+def proxmox_paths() -> list[str]:
+    """Pool paths of Proxmox' zfspool storages; none where there is no Proxmox."""
+    try:
+        return parsing.storage_paths(STORAGE_CONFIG.read_text(encoding="utf-8", errors="replace"))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+
+
+@dataclass(slots=True)
+class _Listing:
+    """What was read so far; each `read_` method adds what its name says."""
+
+    request: Request
+    as_json: bool
+    rows: dict[str, dict[str, str]] = field(default_factory=dict)
+    points: dict[str, Points] = field(default_factory=lambda: {"@": {}, "#": {}})
+    properties: dict[str, dict[str, str]] = field(default_factory=dict)
+    written: dict[str, tuple[str, int]] = field(default_factory=dict)
+    tokens: dict[str, TokenFacts] = field(default_factory=dict)
+    roots: list[tuple[bool, list[str]]] = field(default_factory=list)
+
+    def read_lists(self, wanted: Sequence[Sequence[str]]) -> None:
+        """Datasets and points of (recursive roots, single roots); absent ones are left out."""
+        vectors: list[list[str]] = []
+        for recursive, roots in zip((True, False), wanted, strict=True):
+            for chunk in argv.chunks(list(dict.fromkeys(roots))):
+                vectors.append(argv.list_datasets(chunk, recursive))
+                vectors.append(argv.list_points(chunk, recursive))
+                self.roots.append((recursive, chunk))
+        ended = self.request.read_all(vectors)
+        self.request.commands += vectors
+        for index, done in enumerate(ended):
+            refuse_other_errors("zfs list", done.status, done.err)
+            if index % 2 == 0:
+                self._keep_datasets(done.out)
+            else:
+                self._keep_points(done.out)
+
+    def _keep_datasets(self, text: str) -> None:
+        for row in parsing.rows(text, len(argv.DATASET_COLUMNS)):
+            self.rows[row[0]] = dict(zip(argv.DATASET_COLUMNS, row, strict=True))
+
+    def _keep_points(self, text: str) -> None:
+        for name, (guid, txg) in parsing.points(text).items():
+            mark = "#" if "#" in name else "@"
+            dataset, _, short = name.partition(mark)
+            self.points[mark].setdefault(dataset, []).append((short, guid, txg))
+
+    def read_properties(self) -> None:
+        """Our user properties that are set on the datasets themselves.
+
+        A name that vanished since the list makes `zfs get -j` print nothing: asked again without.
+        """
+        for recursive, chunk in self.roots:
+            left = [name for name in chunk if name in self.rows]
+            for _ in range(_TRIES):
+                if not left:
+                    break
+                vector = argv.get_local(argv.USER_PROPERTIES, left, json=self.as_json)
+                if recursive:
+                    vector.insert(2, "-r")
+                self.request.commands.append(vector)
+                done = self.request.read(vector)
+                absent = refuse_other_errors("zfs get", done.status, done.err)
+                left = [name for name in left if name not in absent]
+                for name in absent:
+                    self.rows.pop(name, None)
+                if not absent or not self.as_json:
+                    self.properties |= parse_local_properties(done.out, self.as_json)
+                    break
+
+    def read_written(self, ours: str) -> None:
+        """Bytes written since the newest snapshot of ours, for each dataset that has one."""
+        pattern = re.compile(rf"backstay_\d{{8}}T\d{{6}}\.\d{{3}}Z_{re.escape(ours)}[0-9a-f]{{4}}")
+        hidden: dict[str, list[str]] = {}
+        for name, row in self.rows.items():
+            snapshots = self.points["@"].get(name, [])
+            since = next((s for s, _, _ in reversed(snapshots) if pattern.fullmatch(s)), None)
+            if since is None:
+                continue
+            if snapshots[-1][0] == since:
+                self.written[name] = (since, parsing.number(row["written"]))
+            else:
+                hidden.setdefault(since, []).append(name)
+        wanted = sorted(hidden)
+        for first in range(0, len(wanted), _MAX_WRITTEN_COLUMNS):
+            self._read_written_of({s: hidden[s] for s in wanted[first:][:_MAX_WRITTEN_COLUMNS]})
+
+    def _read_written_of(self, hidden: dict[str, list[str]]) -> None:
+        columns = list(hidden)
+        since = {name: snapshot for snapshot, datasets in hidden.items() for name in datasets}
+        for chunk in argv.chunks(sorted(since)):
+            vector = argv.list_written(columns, chunk)
+            self.request.commands.append(vector)
+            done = self.request.read(vector)
+            refuse_other_errors("zfs list", done.status, done.err)
+            for row in parsing.rows(done.out, len(columns) + 1):
+                snapshot = since[row[0]]
+                written = parsing.number(row[1 + columns.index(snapshot)])
+                self.written[row[0]] = (snapshot, written)
+
+    def read_tokens(self) -> None:
+        """The contents of each resume token."""
+        tokens = {
+            name: row["receive_resume_token"]
+            for name, row in self.rows.items()
+            if row["receive_resume_token"] != "-"
+        }
+        vectors = [argv.decode_token(names.token(token)) for token in tokens.values()]
+        self.request.commands += vectors
+        for name, done in zip(tokens, self.request.read_all(vectors), strict=True):
+            self.tokens[name] = parsing.token_facts(tokens[name], done.out)
+
+    def facts(self) -> list[DatasetFacts]:
+        """The datasets in the order of their names, parents first."""
+        return [self._facts(name, self.rows[name]) for name in sorted(self.rows)]
+
+    def _facts(self, name: str, row: dict[str, str]) -> DatasetFacts:
+        since, written_since = self.written.get(name, ("", -1))
+        return DatasetFacts(
+            name=name,
+            kind=row["type"],
+            guid=parsing.number(row["guid"]),
+            createtxg=parsing.number(row["createtxg"]),
+            written=parsing.number(row["written"]),
+            since=since,
+            written_since=written_since,
+            referenced=parsing.number(row["referenced"]),
+            available=parsing.number(row["available"]),
+            volsize=parsing.number(row["volsize"]),
+            readonly=row["readonly"] == "on",
+            mounted=row["mounted"] == "yes",
+            encrypted=row["encryption"] not in ("off", "-"),
+            origin=parsing.blank(row["origin"]),
+            token=self.tokens.get(name),
+            properties=self.properties.get(name, {}),
+            snapshots=self.points["@"].get(name, []),
+            bookmarks=self.points["#"].get(name, []),
+        )

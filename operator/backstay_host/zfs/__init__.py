@@ -1,0 +1,1 @@
+"""The command lines of `zfs` and `zpool`: what to run, what came out, and what went wrong."""

@@ -1,0 +1,187 @@
+"""Every argument vector that this program runs; nothing else builds one.
+
+Never among them: `receive -F`, `rollback`, `destroy -r/-R/-f`, `send -R/-I` (rule *No implicit
+destruction*). Sources: zfs-list(8), zfs-get(8), zfs-send(8), zfs-receive(8), zfs-destroy(8),
+zfs-snapshot(8), zfs-bookmark(8), zfs-create(8), zfs-set(8), zpool-list(8), zpool-sync(8).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from backstay_host.protocol import ReceiveOrder, SendOrder
+
+Argv = list[str]
+
+DATASET_COLUMNS = (
+    "name", "type", "guid", "createtxg", "written", "referenced", "available", "volsize",
+    "readonly", "mounted", "encryption", "origin", "receive_resume_token",
+)  # fmt: skip
+"""Native columns only: a user property in here could forge rows with tabs and newlines."""
+POINT_COLUMNS = ("name", "guid", "createtxg")
+IDENTITY_COLUMNS = ("name", "guid")
+POOL_COLUMNS = ("name", "guid", "health", "size", "free")
+WRITER = "dev.backstay:writer"
+LINEAGE = "dev.backstay:lineage"
+ROLE = "dev.backstay:role"
+USER_PROPERTIES = (
+    LINEAGE, "dev.backstay:source", ROLE, "dev.backstay:roleEpoch", WRITER, "dev.backstay:asideOf",
+)  # fmt: skip
+
+MAX_ARGV_BYTES = 100 * 1024
+
+
+def size_bytes(argv: Iterable[str]) -> int:
+    """What execve(2) counts for these strings: the bytes, a NUL and a pointer each."""
+    return sum(len(text.encode()) + 1 + 8 for text in argv)
+
+
+def chunks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts in order, in lists that fit into one command line each."""
+    chunk: list[str] = []
+    used = 0
+    for text in texts:
+        size = size_bytes([text])
+        if chunk and used + size > MAX_ARGV_BYTES:
+            yield chunk
+            chunk, used = [], 0
+        chunk.append(text)
+        used += size
+    if chunk:
+        yield chunk
+
+
+def fits_one_command(argv: Sequence[str]) -> bool:
+    """Whether the kernel takes this vector; half of ARG_MAX is left to the environment."""
+    return size_bytes(argv) <= os.sysconf("SC_ARG_MAX") // 2
+
+
+# --- reads --------------------------------------------------------------------------------------
+
+
+def version() -> Argv:
+    """Versions of the tools and of the kernel module."""
+    return ["zfs", "version"]
+
+
+def list_pools() -> Argv:
+    """The imported pools."""
+    return ["zpool", "list", "-Hp", "-o", ",".join(POOL_COLUMNS)]
+
+
+def list_datasets(names: Sequence[str], recursive: bool) -> Argv:
+    """File systems and volumes: these, or these and all below them."""
+    depth = ["-r"] if recursive else ["-d", "0"]
+    columns = ",".join(DATASET_COLUMNS)
+    return ["zfs", "list", "-Hp", "-t", "filesystem,volume", "-o", columns, *depth, *names]
+
+
+def list_points(names: Sequence[str], recursive: bool) -> Argv:
+    """Snapshots and bookmarks of these datasets (and of all below them), oldest first."""
+    depth = ["-r"] if recursive else ["-d", "1"]
+    columns = ",".join(POINT_COLUMNS)
+    return [
+        "zfs", "list", "-Hp", "-t", "snapshot,bookmark", "-o", columns, "-s", "createtxg",
+        *depth, *names,
+    ]  # fmt: skip
+
+
+def list_made(names: Sequence[str]) -> Argv:
+    """GUID and txg of snapshots, bookmarks and datasets, by full name."""
+    columns = ",".join(POINT_COLUMNS)
+    kinds = "filesystem,volume,snapshot,bookmark"
+    return ["zfs", "list", "-Hp", "-t", kinds, "-o", columns, *names]
+
+
+def list_identities(names: Sequence[str]) -> Argv:
+    """GUID and resume token of whatever bears these full names."""
+    kinds = "filesystem,volume,snapshot,bookmark"
+    return ["zfs", "list", "-Hp", "-t", kinds, "-o", "name,guid,receive_resume_token", *names]
+
+
+def list_written(snapshots: Sequence[str], names: Sequence[str]) -> Argv:
+    """Bytes written to each dataset since its snapshot of each short name (`-` if it has none)."""
+    columns = ["name", *(f"written@{snapshot}" for snapshot in snapshots)]
+    kinds = "filesystem,volume"
+    return ["zfs", "list", "-Hp", "-t", kinds, "-o", ",".join(columns), *names]
+
+
+def get_local(properties: Sequence[str], names: Sequence[str], *, json: bool) -> Argv:
+    """These user properties, where they were set on the dataset itself.
+
+    `json` from OpenZFS 2.3 on. Seen on 2.3.9: with `-j` and one missing name nothing at all is
+    printed, so only existing names may be asked for; and `zfs list -j` gives wrong sources.
+    """
+    form = ["-j", "-p"] if json else ["-Hp", "-o", "name,property,value"]
+    kinds = "filesystem,volume"
+    return ["zfs", "get", *form, "-s", "local", "-t", kinds, ",".join(properties), *names]
+
+
+def decode_token(token: str) -> Argv:
+    """The contents of a resume token.
+
+    Seen on 2.3.9: they are printed on stdout even where the snapshot does not exist (exit 255).
+    """
+    return ["zfs", "send", "-nvt", token]
+
+
+# --- changes ------------------------------------------------------------------------------------
+
+
+def sync_pools(pools: Sequence[str]) -> Argv:
+    """What was written so far is on disk and counted afterwards."""
+    return ["zpool", "sync", *pools]
+
+
+def take_snapshot(datasets: Sequence[str], snapshot: str) -> Argv:
+    """One atomic snapshot of all the datasets."""
+    return ["zfs", "snapshot", *(f"{dataset}@{snapshot}" for dataset in datasets)]
+
+
+def make_bookmark(snapshot: str, bookmark: str) -> Argv:
+    """A bookmark (`dataset#name`) of a snapshot (`dataset@name`)."""
+    return ["zfs", "bookmark", snapshot, bookmark]
+
+
+def create_parent(dataset: str) -> Argv:
+    """A file system that is never mounted; its mount point stays inherited for those below."""
+    return ["zfs", "create", "-o", "canmount=off", dataset]
+
+
+def destroy_snapshots(dataset: str, snapshots: Sequence[str]) -> Argv:
+    """These snapshots of one dataset, all or none; refuses held and cloned ones."""
+    return ["zfs", "destroy", f"{dataset}@{','.join(snapshots)}"]
+
+
+def destroy_bookmark(bookmark: str) -> Argv:
+    """One bookmark (`dataset#name`)."""
+    return ["zfs", "destroy", bookmark]
+
+
+def abort_receive(dataset: str) -> Argv:
+    """The partial receive is gone; after an interrupted first receive, so is the dataset."""
+    return ["zfs", "receive", "-A", dataset]
+
+
+def set_properties(properties: Mapping[str, str], datasets: Sequence[str]) -> Argv:
+    """These properties on each of the datasets."""
+    return ["zfs", "set", *(f"{k}={v}" for k, v in properties.items()), *datasets]
+
+
+def send(order: SendOrder) -> Argv:
+    """The stream of one order on stdout, its progress on stderr."""
+    if order.token is not None:
+        return ["zfs", "send", "-vP", "-t", order.token]
+    base = [] if order.base is None else ["-i", order.base]
+    return ["zfs", "send", "-Lec", "-vP", *base, f"{order.dataset}@{order.snapshot}"]
+
+
+def receive(order: ReceiveOrder) -> Argv:
+    """One stream from stdin into the dataset of the order, resumable and never mounted.
+
+    Seen on 2.3.9: properties of `-o` are set, as local ones, before the first data arrives; a
+    resumed receive keeps them, so they are given on the first one only.
+    """
+    options = [word for k, v in order.properties.items() for word in ("-o", f"{k}={v}")]
+    return ["zfs", "receive", "-s", "-u", *options, order.dataset]

@@ -1,0 +1,162 @@
+"""Output of `zfs` and `zpool` as values; a row of an unexpected shape is refused, never guessed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from backstay_host.protocol import PoolFacts, TokenFacts
+from backstay_host.refusal import Refused
+from backstay_host.zfs.argv import POINT_COLUMNS, POOL_COLUMNS
+
+Version = tuple[int, int, int]
+JSON_SINCE: Version = (2, 3, 0)
+"""OpenZFS release that brought `zfs get -j`."""
+
+
+def rows(text: str, columns: int) -> list[list[str]]:
+    """The rows of `-H` output; `UnexpectedOutput` when one has another number of columns."""
+    found = [line.split("\t") for line in text.split("\n") if line]
+    for row in found:
+        if len(row) != columns:
+            raise Refused(
+                "UnexpectedOutput",
+                f"expected {columns} columns, got {len(row)}: {' | '.join(row)[:200]!r}",
+            )
+    return found
+
+
+def number(text: str) -> int:
+    """A number of `-p` output; -1 for `-` and for what a property does not have."""
+    if text in ("-", "", "none"):
+        return -1
+    try:
+        return int(text)
+    except ValueError:
+        raise Refused("UnexpectedOutput", f"expected a number, got {text[:80]!r}") from None
+
+
+def blank(text: str) -> str:
+    """The text, empty where ZFS prints `-`."""
+    return "" if text == "-" else text
+
+
+def pools(text: str) -> list[PoolFacts]:
+    """Output of `zpool list`."""
+    return [
+        PoolFacts(name, number(guid), health, number(size), number(free))
+        for name, guid, health, size, free in rows(text, len(POOL_COLUMNS))
+    ]
+
+
+def points(text: str) -> dict[str, tuple[int, int]]:
+    """Full name → (guid, createtxg), in the order of the output."""
+    return {name: (number(guid), number(txg)) for name, guid, txg in rows(text, len(POINT_COLUMNS))}
+
+
+def identities(text: str) -> dict[str, tuple[int, str]]:
+    """Full name → (guid, resume token or '')."""
+    return {name: (number(guid), blank(token)) for name, guid, token in rows(text, 3)}
+
+
+_MISSING = re.compile(r"cannot open '([^'\n]+)': (?:dataset does not exist|no such pool)")
+
+
+def missing(stderr: str) -> tuple[set[str], str]:
+    """Names that do not exist, and what else stderr says (empty: nothing else went wrong)."""
+    absent: set[str] = set()
+    rest: list[str] = []
+    for line in stderr.splitlines():
+        match = _MISSING.fullmatch(line.strip())
+        if match:
+            absent.add(match.group(1))
+        elif line.strip():
+            rest.append(line.strip())
+    return absent, "\n".join(rest)
+
+
+def version(text: str) -> tuple[str, Version]:
+    """The version of the tools as printed and as numbers, from `zfs version`."""
+    match = re.match(r"zfs-(\S*?(\d+)\.(\d+)(?:\.(\d+))?\S*)", text)
+    if match is None:
+        raise Refused("UnexpectedOutput", f"zfs version printed {text[:80]!r}")
+    full, major, minor, patch = match.groups()
+    return full, (int(major), int(minor), int(patch or 0))
+
+
+def local_properties_json(text: str) -> dict[str, dict[str, str]]:
+    """Dataset → property → value, from `zfs get -j -s local`; other sources are dropped."""
+    try:
+        datasets: Mapping[str, Any] = json.loads(text)["datasets"] if text.strip() else {}
+        return {
+            name: {
+                key: item["value"]
+                for key, item in entry["properties"].items()
+                if item["source"]["type"] == "LOCAL"
+            }
+            for name, entry in datasets.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refused("UnexpectedOutput", f"zfs get -j: {error!r}") from error
+
+
+def local_properties_table(text: str, asked: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Dataset → property → value, from `zfs get -Hp -s local -o name,property,value`.
+
+    A value with tabs or newlines can forge rows; a row of the wrong shape, of a property that
+    was not asked for, or that comes twice is refused. What remains is why JSON is preferred.
+    """
+    wanted = set(asked)
+    found: dict[str, dict[str, str]] = {}
+    for name, key, value in rows(text, 3):
+        known = found.setdefault(name, {})
+        if key not in wanted or key in known:
+            raise Refused("UnexpectedOutput", f"unexpected row for {name[:80]!r} {key[:80]!r}")
+        known[key] = value
+    return found
+
+
+_CONTENT = re.compile(r"^\s+(\w+) = (.*)$", re.MULTILINE)
+
+
+def token_facts(token: str, text: str) -> TokenFacts:
+    """Contents of a resume token from `zfs send -nvt`; `to_guid` 0 when they were not printed."""
+    content = dict(_CONTENT.findall(text)) if "resume token contents:" in text else {}
+    return TokenFacts(
+        text=token,
+        to_name=content.get("toname", ""),
+        to_guid=_hex(content.get("toguid", "0")),
+        from_guid=_hex(content.get("fromguid", "0")),
+        received_bytes=_hex(content.get("bytes", "0")),
+        raw="rawok" in content,
+    )
+
+
+def _hex(text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError:
+        return 0
+
+
+def sent_bytes(line: str) -> int | None:
+    """Bytes sent so far, from a line that `zfs send -vP` prints each second; else None."""
+    match = re.fullmatch(r"\d\d:\d\d:\d\d\t(\d+)\t\S.*", line.rstrip("\n"))
+    return int(match.group(1)) if match else None
+
+
+def storage_paths(text: str) -> list[str]:
+    """The `pool` of each zfspool storage in Proxmox' storage.cfg."""
+    paths: list[str] = []
+    kind = ""
+    for line in text.splitlines():
+        header = re.match(r"([a-z]+):\s*\S", line)
+        if header:
+            kind = header.group(1)
+        elif kind == "zfspool":
+            match = re.match(r"\s+pool\s+(\S+)", line)
+            if match:
+                paths.append(match.group(1))
+    return sorted(set(paths))
