@@ -23,6 +23,7 @@ from backstay.domain.pairs import Conflict, HostKey, Route, RouteObservation, Ro
 from backstay.domain.steps import Pipe, PipeOutcome
 from backstay.domain.zfs import HostListing
 from backstay.observe.route import confirm_targets, observe_route, with_made
+from backstay.plan.direction import reversed_pairs
 from backstay.plan.pruning import plan_pruning
 from backstay.plan.replication import Seen, lineage_of, plan_preparation, plan_snapshots, see_route
 from backstay.plan.transfers import plan_transfers
@@ -139,6 +140,8 @@ class RoutePasses:
         seen = see_route(task, observation)
         if seen is None or isinstance(source, Unseen) or isinstance(target, Unseen):
             return RouteView(task=task, observation=observation, seen=None, outcome=Outcome())
+        for pair in reversed_pairs(seen):
+            self._book.active_site[pair] = route.target.site
         self._remember_lineages(seen)
         hands = Hands(source=source, target=target, transfers=self._transfers)
         cycle = _Cycle(route=route, hands=hands, seen=seen, observation=observation)

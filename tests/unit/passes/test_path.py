@@ -162,3 +162,16 @@ async def test_retention_keeps_what_the_policy_says_and_never_the_less(lab: Lab)
     assert len(lab.b.dataset("backup/backstay/d0").snapshots) == 3
     assert len(lab.a.dataset("tank/vm/d0").bookmarks) <= 2
     assert lab.equal("d0")
+
+
+async def test_a_changed_preferred_site_moves_nothing(lab: Lab) -> None:
+    lab.core.site("fra", lab.a, roots=("tank/vm",))
+    members = lab.volumes(1)
+    lab.core.pair("erp", members)
+    await lab.core.settle()
+    lab.core.pair("erp", members, preferredSite="muc")
+    lab.a.write("tank/vm/d0", 4096)
+    await lab.core.settle()
+    assert lab.core.status("erp")["activeSite"] == "fra"
+    assert lab.equal("d0")
+    assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
