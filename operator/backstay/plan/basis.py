@@ -5,11 +5,11 @@
     a b c       a b            -> Increment b..c
     #b c        a b            -> Increment #b..c        (bookmark: the snapshot was pruned)
     a b c       a b c          -> AlreadyThere
-    a b         a b + token    -> Resume, or the token is dropped
+    a b         a >b (token)   -> Resume, or the token is dropped
     a b         a x            -> increment from a while x is foreign and nothing was written
     a           a B (ours)     -> Diverged: the target is ahead
     c           a b            -> NoCommonBase
-    c'          c              -> NameCollision          (same name, another GUID)
+    a c         c' a           -> NameCollision          (same name, another GUID)
 
 Everything is matched by GUID and ordered by createtxg within one pool (rule *Proven base*).
 """
@@ -45,17 +45,13 @@ def find_basis(source: Dataset, target: Dataset | None, to: Snapshot) -> Basis:
     """Decide how the snapshot `to` of `source` gets to `target`."""
     if target is None:
         return Seed()
-    if (conflict := ownership_conflict(source, target)) is not None:
+    if (conflict := replica_conflict(source, target)) is not None:
         return conflict
+    common = common_base(source, target)
     if target.token is not None or target.unreadable_token is not None:
-        return _resume(source, target)
+        return _resume(source, target, common)
     if target.snapshot_by_guid(to.guid) is not None:
         return AlreadyThere()
-    common = common_base(source, target)
-    if common is None:
-        return _no_base(source, target)
-    if (diverged := divergence(source, target, common)) is not None:
-        return diverged
     if target.snapshot_by_name(to.name) is not None:
         return Conflict(
             reason=Reason.NAME_COLLISION,
@@ -63,10 +59,29 @@ def find_basis(source: Dataset, target: Dataset | None, to: Snapshot) -> Basis:
             "rename it at the target",
             diverged=True,
         )
-    point = source_point(source, common.guid)
-    if point is None or point.createtxg >= to.createtxg:
+    base = None if common is None else source_point(source, common.guid)
+    if common is None or base is None:
+        return _no_base(source, target)
+    if base.createtxg >= to.createtxg:
         return _ahead(source, target, common)
-    return Increment(base=Base(full_name=point.full_name, guid=point.guid))
+    return Increment(base=Base(full_name=base.full_name, guid=base.guid))
+
+
+def replica_conflict(source: Dataset, target: Dataset) -> Conflict | None:
+    """Why nothing at all may be received into an existing target; None when something may.
+
+    It comes before any look at a token: what is not ours, or was changed, keeps its partial
+    receive, too.
+    """
+    if (conflict := ownership_conflict(source, target)) is not None:
+        return conflict
+    common = common_base(source, target)
+    if common is not None:
+        return divergence(source, target, common)
+    is_partial_seed = not target.snapshots and (target.token or target.unreadable_token)
+    if is_partial_seed and target.properties.get(SOURCE_GUID) == str(source.guid):
+        return None
+    return _no_base(source, target)
 
 
 def ownership_conflict(source: Dataset, target: Dataset) -> Conflict | None:
@@ -134,25 +149,29 @@ def written_after(dataset: Dataset, base: Snapshot) -> int | None:
     return None
 
 
-def _resume(source: Dataset, target: Dataset) -> Basis:
+def _resume(source: Dataset, target: Dataset, base: Snapshot | None) -> Basis:
     """Judge a resume token, which is untrusted input (rule *Resume tokens*)."""
     token = target.token
     if token is None:
         return DropToken(because=f"ZFS cannot decode the resume token of {target.name}")
-    snapshot = source.snapshot_by_guid(token.to_guid)
-    if snapshot is None:
+    to = source.snapshot_by_guid(token.to_guid)
+    if to is None:
         return DropToken(because=f"{token.to_name} (GUID {token.to_guid}) no longer exists")
-    if token.to_name != snapshot.full_name:
-        return DropToken(because=f"the token names {token.to_name}, not {snapshot.full_name}")
+    if token.to_name != to.full_name:
+        return DropToken(because=f"the token names {token.to_name}, not {to.full_name}")
+    if snapshot_time(to.name) is None:
+        return DropToken(because=f"the token is of {to.full_name}, which is not a point of ours")
     if token.raw:
         return DropToken(because="the token is of a raw stream, the pair is not")
-    if token.from_guid is None:
-        if target.snapshots:
-            return DropToken(because=f"a full stream cannot go on in {target.name}: it has points")
-        return Resume(token=token.text, seed=True)
-    base = common_base(source, target)
-    if base is None or base.guid != token.from_guid:
-        return DropToken(because=f"the token's base {token.from_guid} is not the common base")
+    if base is None:
+        if token.from_guid is None:
+            return Resume(token=token.text, seed=True)
+        return DropToken(because=f"an increment cannot go on in {target.name}: it has no points")
+    point = source_point(source, base.guid)
+    if point is None or token.from_guid != point.guid:
+        return DropToken(because=f"the token's base {token.from_guid} is not @{base.name}")
+    if point.createtxg >= to.createtxg:
+        return DropToken(because=f"{to.full_name} is not newer than the base @{base.name}")
     return Resume(token=token.text, seed=False)
 
 

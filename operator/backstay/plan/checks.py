@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from backstay.api.values import is_below
+from backstay.api.values import is_below, pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member, RouteObservation, RouteTask
 from backstay.domain.zfs import Dataset, HostListing
-from backstay.plan.basis import common_base, divergence, find_basis, ownership_conflict
+from backstay.plan.basis import replica_conflict
 
 _PVESR = "__replicate_"
 
@@ -34,7 +34,7 @@ def member_conflict(
     if (conflict := _source_conflict(dataset)) is not None:
         return conflict
     replica = target_listing.datasets.get(member.target)
-    return None if replica is None else _replica_conflict(dataset, replica)
+    return None if replica is None else replica_conflict(dataset, replica)
 
 
 def _place_conflict(
@@ -61,7 +61,8 @@ def _root_conflict(
             message=f"{root} on {task.target_host} is written by {foreign_writers[root]}: another "
             f"installation owns it; give this one a receive root of its own",
         )
-    if root not in target.datasets:
+    is_imported = any(pool.name == pool_of(root) for pool in target.pools)
+    if root not in target.datasets or not is_imported:
         return Conflict(
             reason=Reason.RECEIVE_ROOT_MISSING,
             message=f"{task.target_host} has no dataset {root}: create it with "
@@ -97,15 +98,3 @@ def _source_conflict(source: Dataset) -> Conflict | None:
             f"snapshots it does not know: remove that job, then its snapshots",
         )
     return None
-
-
-def _replica_conflict(source: Dataset, replica: Dataset) -> Conflict | None:
-    if (conflict := ownership_conflict(source, replica)) is not None:
-        return conflict
-    if replica.token is not None or replica.unreadable_token is not None or not source.snapshots:
-        return None
-    base = common_base(source, replica)
-    if base is not None:
-        return divergence(source, replica, base)
-    basis = find_basis(source, replica, source.snapshots[-1])
-    return basis if isinstance(basis, Conflict) else None
