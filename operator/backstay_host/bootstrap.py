@@ -55,6 +55,30 @@ def _read_length() -> int:
     return length
 
 
+def _compiled(data: bytes) -> bytes:
+    """The same zip with compiled modules, unchecked and unpacked: each `stream` starts faster.
+
+    zipimport takes `.pyc` only from a zip and never writes any (on an emulated host it compiles
+    for more than a second at each start). They fit this very Python, which runs the streams too.
+    """
+    import importlib.util
+    import io
+    import marshal
+    import zipfile
+
+    kept = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as fed, zipfile.ZipFile(kept, "w") as archive:
+        for name in fed.namelist():
+            source = fed.read(name)
+            if not name.endswith(".py"):
+                archive.writestr(name, source)
+                continue
+            code = marshal.dumps(compile(source, name, "exec", dont_inherit=True))
+            unchecked = (1).to_bytes(4, "little") + importlib.util.source_hash(source)
+            archive.writestr(name + "c", importlib.util.MAGIC_NUMBER + unchecked + code)
+    return kept.getvalue()
+
+
 def _refuse(reason: str, message: str) -> int:
     # no json module: an old or cut-down Python may lack it
     text = "".join(c if c.isalnum() or c in " ./:,_-()'" else "?" for c in message)
@@ -69,7 +93,7 @@ def start() -> int:
         version = sys.version.split()[0]
         return _refuse("NoPython", f"Python {version} at {sys.executable}, needed is 3.11 or newer")
     try:
-        data = _read(_read_length())
+        data = _compiled(_read(_read_length()))
         folder = default_folder()
         make_private(folder)
         path = f"{folder}/{os.urandom(16).hex()}.zip"

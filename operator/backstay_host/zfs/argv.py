@@ -26,8 +26,10 @@ WRITER = "dev.backstay:writer"
 LINEAGE = "dev.backstay:lineage"
 ROLE = "dev.backstay:role"
 USER_PROPERTIES = (
-    LINEAGE, "dev.backstay:source", ROLE, "dev.backstay:roleEpoch", WRITER, "dev.backstay:asideOf",
+    LINEAGE, "dev.backstay:source", ROLE, "dev.backstay:roleepoch", WRITER, "dev.backstay:asideof",
 )  # fmt: skip
+
+"""All of ours; names of user properties have no capitals, zfsprops(7)."""
 
 MAX_ARGV_BYTES = 100 * 1024
 

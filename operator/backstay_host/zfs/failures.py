@@ -13,6 +13,7 @@ import re
 from backstay_host.refusal import Refused
 
 _TABLE: tuple[tuple[str, str], ...] = (
+    (r"^bad property list|^invalid option|^usage:|^missing .* argument", "InternalError"),
     (r"pool I/O is currently suspended|pool is suspended", "PoolSuspended"),
     (
         r"/dev/zfs and /proc/self/mounts|ZFS modules (?:are not|cannot be) (?:loaded|auto-loaded)"
@@ -48,7 +49,7 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r"dataset already exists|bookmark exists|snapshot exists", "NameCollision"),
     (r"must be upgraded|unsupported|not supported", "Unsupported"),
 )
-_COMPILED = tuple((re.compile(pattern), reason) for pattern, reason in _TABLE)
+_COMPILED = tuple((re.compile(pattern, re.MULTILINE), reason) for pattern, reason in _TABLE)
 
 UNKNOWN = "CommandFailed"
 REASONS = frozenset(reason for _, reason in _TABLE) | {UNKNOWN}
@@ -64,7 +65,7 @@ def reason_of(stderr: str) -> str:
 
 
 def failure(command: str, status: int, stderr: str) -> Refused:
-    """The refusal that names a command which failed: word, exit status, its last words."""
-    last = stderr.strip()[-2000:] or "no message"
+    """The refusal that names a command which failed: word, exit status, its words."""
+    words = stderr.strip()[:2000] or "no message"
     how = f"was killed by signal {-status}" if status < 0 else f"exited with {status}"
-    return Refused(reason_of(stderr), f"{command} {how}: {last}")
+    return Refused(reason_of(stderr), f"{command} {how}: {words}")
