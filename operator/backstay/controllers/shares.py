@@ -38,7 +38,7 @@ class Shares:
         self.registry = registry
         self.finder = finder
         self.book = book
-        self._short_id = short_id
+        self.short_id = short_id
         self._awake: set[tuple[Route, str]] = set()
 
     def resolve(self, namespace: str, name: str, now: datetime) -> ResolvedPair | Conflict | None:
@@ -98,7 +98,7 @@ class Shares:
                 source_host=str(route.source),
                 target_host=str(route.target),
                 receive_roots=self.finder.receive_roots(route.target),
-                short_id=self._short_id,
+                short_id=self.short_id,
                 pairs=tasks,
             ),
             marks={r.key: self._mark(r.key) for r in chosen},

@@ -39,13 +39,14 @@ class Outcome:
 class RouteView:
     """A route at the end of a pass: its last listings, and what the pass did.
 
-    `seen` is None when a side was not seen.
+    `seen` is None when a side was not seen; `cut_short` says why a pass ended early.
     """
 
     task: RouteTask
     observation: RouteObservation
     seen: Seen | None
     outcome: Outcome
+    cut_short: Unseen | None = None
 
 
 def pair_states(view: RouteView) -> tuple[PairState, ...]:
@@ -97,7 +98,7 @@ def _pair_state(pair: PairTask, view: RouteView, unchanged: frozenset[str]) -> P
         source_seen=not isinstance(source, Unseen),
         target_seen=not isinstance(target, Unseen),
         ever_seen=not isinstance(target, Unseen),
-        problem=problem,
+        problem=problem or view.cut_short,
         moved_bytes=moved,
         transfer_s=view.outcome.transfer_s if moved else 0.0,
     )

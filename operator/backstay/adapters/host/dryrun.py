@@ -24,11 +24,17 @@ _FUTURE_TXG = 1 << 62
 
 
 class DryRunHost:
-    """A `HostPort` that changes nothing and collects argument vectors in `commands`."""
+    """A `HostPort` that changes nothing and collects argument vectors in `commands`.
 
-    def __init__(self, host: OpenSshHost) -> None:
+    `log` is shared by several hosts and keeps the order over all of them, as (host, vector).
+    """
+
+    def __init__(
+        self, host: OpenSshHost, log: list[tuple[str, tuple[str, ...]]] | None = None
+    ) -> None:
         self.host = host
         self.commands: list[tuple[str, ...]] = []
+        self.log = [] if log is None else log
 
     @property
     def name(self) -> str:
@@ -73,6 +79,7 @@ class DryRunHost:
         """Collect what the host would run for a request."""
         answer = await self.host.ask(request, body, dry_run=True)
         self.commands += answer.commands
+        self.log += [(self.name, tuple(command)) for command in answer.commands]
 
 
 def _predict(dataset: str, step: TakeSnapshots) -> MadeSnapshot:

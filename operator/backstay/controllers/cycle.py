@@ -1,0 +1,154 @@
+"""The stages of one pass over a route that both sides answered on: plan, act, look again.
+
+The operator and the preview run this same code: the preview's ports only say what they would do.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from backstay.act.route import Done, Hands, prepare_target, prune_sides, send_pipe, take_snapshots
+from backstay.api.words import Reason
+from backstay.domain.pairs import Conflict, Route, RouteObservation
+from backstay.domain.steps import Pipe, PipeOutcome, Transfer
+from backstay.domain.zfs import HostListing
+from backstay.observe.route import confirm_targets, with_made
+from backstay.plan.pruning import plan_pruning
+from backstay.plan.replication import Seen, plan_preparation, plan_snapshots, see_route
+from backstay.plan.transfers import Lane, plan_transfers
+from backstay.ports.clock import Clock
+from backstay.report.state import Outcome
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleHooks:
+    """What the stages leave to their caller."""
+
+    start_lane: Callable[[Lane, Hands], None]
+    """Begin streams that may outlast the pass."""
+    arrived: Callable[[str], None]
+    """Called with a target dataset whose increment was read back."""
+    failed: Callable[[Transfer, Conflict], None]
+    progress: Callable[[str, int], None]
+    """Called with a target dataset and the bytes that have moved into it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Cycle:
+    """One pass under way: the newest view of both sides, and what became of each step."""
+
+    route: Route
+    hands: Hands
+    seen: Seen
+    observation: RouteObservation
+    clock: Clock
+    hooks: CycleHooks
+    failures: dict[str, Conflict] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
+    transfer_s: float = 0.0
+
+    async def run(self) -> None:
+        """Every stage was planned from the newest listing and carried out.
+
+        Raises `Unreachable` or `Refused` when nothing more is to be learnt in this pass.
+        """
+        preparation = plan_preparation(self.seen)
+        done = await prepare_target(
+            self.hands, preparation.aborts, preparation.parents, preparation.postures
+        )
+        self._note(done)
+        if done.touched:
+            self._look_again(target=await self._read_target(done.touched))
+
+        # The point's time is our clock before its snapshot was asked for (rule *RPO truth*).
+        steps = plan_snapshots(self.seen, self.clock.now(), secrets.token_hex(2))
+        done = await take_snapshots(self.hands, steps)
+        self._note(done)
+        self._look_again(source=with_made(self.seen.source, done.made))
+
+        await self._transfer()
+
+        pruning = plan_pruning(self.seen)
+        self._note(await prune_sides(self.hands, pruning.source, pruning.target))
+
+    def outcome(self) -> Outcome:
+        """What was done so far."""
+        return Outcome(failures=self.failures, moved=self.moved, transfer_s=self.transfer_s)
+
+    async def _transfer(self) -> None:
+        plan = plan_transfers(self.seen)
+        self.failures |= plan.conflicts
+        for lane in plan.lanes:
+            self.hooks.start_lane(lane, self.hands)
+        flying = {t.target_dataset for x in plan.lanes for p in x.pipes for t in p.transfers}
+        task = replace(self.seen.task, in_flight=self.seen.task.in_flight | flying)
+        self.seen = replace(self.seen, task=task)
+        pipe = plan.increments
+        if not pipe.transfers:
+            return
+        log.info("sending", route=str(self.route), members=len(pipe.transfers))
+        outcome = await send_pipe(self.hands, pipe, self._progress_of(pipe))
+        self._look_again(
+            target=await self._read_target(tuple(t.target_dataset for t in pipe.transfers))
+        )
+        self._judge(pipe, outcome)
+
+    def _judge(self, pipe: Pipe, outcome: PipeOutcome) -> None:
+        """What the target holds counts, not exit codes (rule *Commit truth*)."""
+        pair_of = {m.target: m.pair for m in self.seen.members}
+        share = outcome.sent_bytes // max(len(pipe.transfers), 1)
+        self.transfer_s = outcome.duration_s
+        missing = []
+        for transfer in pipe.transfers:
+            replica = self.seen.target.datasets.get(transfer.target_dataset)
+            if replica is not None and replica.snapshot_by_guid(transfer.guid) is not None:
+                self.hooks.arrived(transfer.target_dataset)
+                pair = pair_of[transfer.target_dataset]
+                self.moved[pair] = self.moved.get(pair, 0) + share
+            else:
+                missing.append(transfer)
+        if missing:
+            # The first one ended the pipe; those behind it were never tried.
+            why = _why(missing[0], outcome)
+            self.hooks.failed(missing[0], why)
+            self.failures[missing[0].target_dataset] = why
+
+    async def _read_target(self, datasets: tuple[str, ...]) -> HostListing:
+        return await confirm_targets(self.seen.target, self.hands.target, datasets)
+
+    def _look_again(
+        self, *, source: HostListing | None = None, target: HostListing | None = None
+    ) -> None:
+        self.observation = replace(
+            self.observation,
+            source=source or self.observation.source,
+            target=target or self.observation.target,
+        )
+        seen = see_route(self.seen.task, self.observation)
+        assert seen is not None
+        self.seen = seen
+
+    def _note(self, done: Done) -> None:
+        self.failures |= done.failures
+
+    def _progress_of(self, pipe: Pipe) -> Callable[[int, int], None]:
+        def report(index: int, moved: int) -> None:
+            self.hooks.progress(pipe.transfers[index].target_dataset, moved)
+
+        return report
+
+
+def _why(transfer: Transfer, outcome: PipeOutcome) -> Conflict:
+    if outcome.failure is not None:
+        return Conflict(reason=outcome.failure.reason, message=outcome.failure.message)
+    return Conflict(
+        reason=Reason.TRANSFER_FAILED,
+        message=f"{transfer.target_dataset}@{transfer.snapshot} did not arrive, though no command "
+        f"failed: it is sent again",
+    )
