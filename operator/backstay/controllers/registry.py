@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
@@ -53,6 +54,12 @@ class Entry:
         )
 
 
+def parse_key(kind: str, body: Body) -> ObjectKey:
+    """The name of a body."""
+    metadata = body["metadata"]
+    return ObjectKey(kind, metadata.get("namespace", ""), metadata["name"])
+
+
 def parse(kind: str, body: Body) -> Entry:
     """The entry of a body; one that its model refuses becomes `Invalid`.
 
@@ -99,7 +106,7 @@ class Registry:
     """
 
     def __init__(self) -> None:
-        self._entries: dict[ObjectKey, Entry] = {}
+        self._kinds: dict[str, dict[ObjectKey, Entry]] = {kind: {} for kind in _MODELS}
         self._heals: list[Heal] = []
 
     def put(self, kind: str, body: Body) -> bool:
@@ -112,45 +119,43 @@ class Registry:
         """Exactly this object is unknown; one of the same name with another uid stays."""
         key = ObjectKey(ref.kind, ref.namespace, ref.name)
         self._touch(key)
-        known = self._entries.get(key)
+        known = self.entry(key)
         if known is None or known.ref.uid != ref.uid:
             return False
-        del self._entries[key]
+        del self._kinds[key.kind][key]
         return True
 
     def observe_status(self, ref: ObjectRef, status: Mapping[str, Any]) -> None:
         """The object's status is known to be this, if it is still the same object."""
         key = ObjectKey(ref.kind, ref.namespace, ref.name)
-        known = self._entries.get(key)
+        known = self.entry(key)
         if known is None or known.ref.uid != ref.uid:
             return
         self._touch(key)
-        self._entries[key] = replace(known, status=status)
+        self._kinds[key.kind][key] = replace(known, status=status)
 
-    def begin_heal(self, kind: str) -> Heal:
-        """From now on it is noted what events touch; call it before the LIST starts."""
+    @contextmanager
+    def healing(self, kind: str) -> Iterator[Heal]:
+        """While a LIST runs, it is noted what events touch."""
         heal = Heal(kind)
         self._heals.append(heal)
-        return heal
+        try:
+            yield heal
+        finally:
+            self._heals.remove(heal)
 
-    def abandon(self, heal: Heal) -> None:
-        """The LIST failed: nothing was learnt."""
-        self._heals.remove(heal)
-
-    def finish_heal(self, heal: Heal, bodies: Iterable[Body]) -> tuple[list[Entry], list[Entry]]:
+    def heal(self, heal: Heal, bodies: Iterable[Body]) -> tuple[list[Entry], list[Entry]]:
         """The registry equals a complete LIST, but for what events touched meanwhile.
 
         Returns the entries that ask for something new, and the ghosts that were dropped.
         """
-        self._heals.remove(heal)
+        known = self._kinds[heal.kind]
         listed = {entry.key: entry for entry in (parse(heal.kind, body) for body in bodies)}
         ghosts = [
-            entry
-            for key, entry in self._entries.items()
-            if key.kind == heal.kind and key not in listed and key not in heal.touched
+            entry for key, entry in known.items() if key not in listed and key not in heal.touched
         ]
         for ghost in ghosts:
-            del self._entries[ghost.key]
+            del known[ghost.key]
         changed = [
             entry
             for entry in listed.values()
@@ -160,15 +165,15 @@ class Registry:
 
     def entry(self, key: ObjectKey) -> Entry | None:
         """The object of that name as last observed."""
-        return self._entries.get(key)
+        return self._kinds[key.kind].get(key)
 
-    def entries(self) -> tuple[Entry, ...]:
-        """All objects."""
-        return tuple(self._entries.values())
+    def entries(self, kind: str) -> tuple[Entry, ...]:
+        """All objects of a kind."""
+        return tuple(self._kinds[kind].values())
 
     def status(self, ref: ObjectRef) -> Mapping[str, Any] | None:
         """The status of exactly this object as last observed; None when it is not known."""
-        known = self._entries.get(ObjectKey(ref.kind, ref.namespace, ref.name))
+        known = self.entry(ObjectKey(ref.kind, ref.namespace, ref.name))
         return known.status if known is not None and known.ref.uid == ref.uid else None
 
     def site(self, namespace: str, name: str) -> Site | None:
@@ -196,15 +201,16 @@ class Registry:
         return tuple(self._all_valid(ReplicationPair))
 
     def _valid(self, model: type[ParsedT], key: ObjectKey) -> ParsedT | None:
-        entry = self._entries.get(key)
+        entry = self.entry(key)
         return entry.value if entry is not None and isinstance(entry.value, model) else None
 
     def _all_valid(self, model: type[ParsedT]) -> Iterator[ParsedT]:
-        return (entry.value for entry in self._entries.values() if isinstance(entry.value, model))
+        known = self._kinds[model.info.kind]
+        return (entry.value for entry in known.values() if isinstance(entry.value, model))
 
     def _store(self, entry: Entry) -> bool:
-        before = self._entries.get(entry.key)
-        self._entries[entry.key] = entry
+        before = self.entry(entry.key)
+        self._kinds[entry.ref.kind][entry.key] = entry
         return entry.asks_for_more_than(before)
 
     def _touch(self, key: ObjectKey) -> None:
