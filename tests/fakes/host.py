@@ -285,9 +285,9 @@ class FakePort:
     # --- the fence ------------------------------------------------------------------------------
 
     def check_term(self) -> None:
-        """`Refused` when the host knows a higher term of our installation."""
+        """`Refused` when the host knows a higher term of our installation; not in a dry run."""
         want = self.host.want.get(self.leader.installation, 0)
-        if want > self.leader.term():
+        if not self.is_dry_run and want > self.leader.term():
             raise Refused(
                 "Superseded",
                 f"{self.name} knows term {want}, ours is {self.leader.term()}",
@@ -297,8 +297,10 @@ class FakePort:
     def check_writer(self, dataset: str, *, optional: bool = False) -> None:
         """`Refused` unless the receive root above a dataset has this leader as its writer.
 
-        `optional`: no receive root above it is fine (a source).
+        `optional`: no receive root above it is fine (a source). A dry run needs no term.
         """
+        if self.is_dry_run:
+            return
         pool = self.host.pools.get(dataset.split("/", 1)[0])
         parts = dataset.split("/")
         for end in range(len(parts), 0, -1):
@@ -308,7 +310,7 @@ class FakePort:
                 self._compare_writer(dataset, held)
                 return
         if not optional:
-            raise Refused("ForeignWriter", f"{dataset} lies below no receive root that we claimed")
+            raise failure("InternalError", f"{dataset} lies below no receive root that we claimed")
 
     def _compare_writer(self, dataset: str, held: str) -> None:
         term, installation = _parse_writer(held)
@@ -317,7 +319,7 @@ class FakePort:
         if term > self.leader.term():
             raise Refused("Superseded", f"{dataset} has writer term {term}", higher_term=term)
         if term < self.leader.term():
-            raise Refused("ForeignWriter", f"{dataset} was not claimed for our term yet")
+            raise failure("InternalError", f"{dataset} was not claimed for our term yet")
 
     def _replica(self, name: str, lineage: str) -> tuple[FakePool, FakeDataset]:
         self.check_writer(name)

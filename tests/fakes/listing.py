@@ -76,7 +76,7 @@ def as_dataset(pool: FakePool, found: FakeDataset, short_id: str) -> Dataset:
         available_bytes=pool.available(found.name),
         token=_token(found.partial) if found.partial is not None and readable else None,
         unreadable_token=found.partial.token if found.partial and not readable else None,
-        readonly=found.readonly,
+        readonly=pool.effective(found.name, "readonly") == "on",
         mounted=found.mounted,
         encrypted=found.encrypted,
         origin=found.origin,

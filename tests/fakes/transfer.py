@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from backstay.adapters.host.reasons import failure
 from backstay.domain.errors import Refused
 from backstay.domain.steps import (
     Increment,
@@ -74,7 +75,8 @@ class FakeTransfers:
         course = _Course(self.world, source, target, pipe)
         if source.is_dry_run or target.is_dry_run:
             course.record_all()
-            return PipeOutcome(completed=0, sent_bytes=0, duration_s=0.0, failure=None)
+            done = len(pipe.transfers)
+            return PipeOutcome(completed=done, sent_bytes=0, duration_s=0.0, failure=None)
         outcome = await course.run(progress)
         if self.bandwidth_bytes_s:
             self.world.advance(outcome.sent_bytes / self.bandwidth_bytes_s)
@@ -85,7 +87,7 @@ class FakeTransfers:
 def _check_pipe(pipe: Pipe) -> None:
     together = len(pipe.transfers) > 1
     if together and any(not isinstance(t.how, Increment) for t in pipe.transfers):
-        raise AssertionError("only increments may share a pipe (A pipe cannot mix up members)")
+        raise failure("InternalError", "only increments may share a pipe")
 
 
 class _Course:

@@ -228,7 +228,7 @@ class FakeHost:
     def write(self, name: str, size: int, *, overwrite: bool = False) -> None:
         """Write bytes; invisible in `written` until a sync, a snapshot or `TXG_S` seconds."""
         pool, dataset = self.pool_of(name), self.dataset(name)
-        if dataset.readonly:
+        if pool.effective(name, "readonly") == "on":
             raise ZfsError("NoRights", f"{name} is read-only")
         if not overwrite or dataset.snapshots:
             pool.charge(name, size)

@@ -121,11 +121,6 @@ class FakeDataset:
     encrypted: bool = False
 
     @property
-    def readonly(self) -> bool:
-        """The local `readonly` property."""
-        return self.properties.get("readonly") == "on"
-
-    @property
     def written(self) -> int:
         """Bytes since the newest snapshot."""
         if not self.snapshots:
@@ -209,6 +204,15 @@ class FakePool:
                 inside = sum(self._space(d) for d in self.below(above.name))
                 free = min(free, int(above.properties["quota"]) - inside)
         return max(free, 0)
+
+    def effective(self, name: str, key: str) -> str | None:
+        """A property's value, set here or inherited."""
+        parts = name.split("/")
+        for end in range(len(parts), 0, -1):
+            above = self.datasets.get("/".join(parts[:end]))
+            if above is not None and key in above.properties:
+                return above.properties[key]
+        return None
 
     def clones_of(self, snapshot: str) -> list[str]:
         """Names of the datasets whose origin is this snapshot."""

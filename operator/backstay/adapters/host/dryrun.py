@@ -16,7 +16,7 @@ from backstay.domain.steps import (
     RestorePosture,
     TakeSnapshots,
 )
-from backstay.domain.zfs import Guid, HostListing
+from backstay.domain.zfs import WRITER, Dataset, Guid, HostListing
 from backstay.ports.host import HostFacts, RootState, SurveyRequest
 
 _FUTURE_TXG = 1 << 62
@@ -50,8 +50,19 @@ class DryRunHost:
         return await self.host.survey(request)
 
     async def claim(self, roots: Sequence[str]) -> tuple[RootState, ...]:
-        """Every root as if it were held; who really writes there is in the survey."""
-        return tuple(RootState(root=root, outcome="Held", writer="") for root in roots)
+        """What a claim would find, from a look at the roots."""
+        looks = tuple((root, False) for root in roots)
+        listing = await self.host.survey(SurveyRequest(roots=looks, sync=False))
+        found = listing.datasets
+        return tuple(self._state(root, found.get(root)) for root in roots)
+
+    def _state(self, root: str, found: Dataset | None) -> RootState:
+        if found is None:
+            return RootState(root=root, outcome="Missing", writer="")
+        writer = found.properties.get(WRITER, "")
+        _, _, installation = writer.partition(":")
+        foreign = bool(writer) and installation != self.host.installation_id
+        return RootState(root=root, outcome="Foreign" if foreign else "Held", writer=writer)
 
     async def snapshot(self, step: TakeSnapshots) -> tuple[MadeSnapshot, ...]:
         """The snapshots as they will be, with identities that only this preview knows."""

@@ -120,6 +120,11 @@ class OpenSshHost:
         return self.endpoint.name
 
     @property
+    def installation_id(self) -> str:
+        """On whose behalf it is used."""
+        return self._setup.leader.installation_id
+
+    @property
     def is_connected(self) -> bool:
         """Whether the control connection is open."""
         return self._connection is not None and self._connection.is_open

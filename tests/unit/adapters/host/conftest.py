@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fakes.peers import Bench
+pytest.register_assert_rewrite("contract.host", "fakes")
+
+from fakes.peers import Bench  # noqa: E402
 
 
 @pytest.fixture

@@ -1,0 +1,83 @@
+"""Contract of `HostPort`: one writer at any time."""
+
+from __future__ import annotations
+
+import pytest
+
+from backstay.domain.errors import Refused
+from backstay.domain.steps import CreateParents, Prune
+from backstay.domain.zfs import SnapshotRef
+from contract.host.worlds import ContractWorld, Story
+
+pytestmark = pytest.mark.rule("Single writer, fenced at the host")
+MINE = "contract/fence"
+
+
+async def test_a_claim_names_what_it_found_on_each_root(world: ContractWorld) -> None:
+    root = world.target.root
+    await world.target.create(f"{root}/theirs")
+    await world.target.create(f"{root}/ours")
+    await world.target.set(f"{root}/theirs", "dev.backstay:writer", "3:other/installation")
+    port = world.port(world.target, term=5, installation=MINE)
+    states = await port.claim([f"{root}/ours", f"{root}/theirs", f"{root}/none"])
+    assert [s.outcome for s in states] == ["Held", "Foreign", "Missing"]
+    assert states[1].writer == "3:other/installation"
+    assert await world.target.local(f"{root}/ours", "dev.backstay:writer") == f"5:{MINE}"
+    assert await world.target.local(f"{root}/theirs", "dev.backstay:writer") == (
+        "3:other/installation"
+    )
+
+
+async def test_a_root_with_a_higher_term_of_ours_is_superseded(world: ContractWorld) -> None:
+    root = world.target.root
+    await world.target.set(root, "dev.backstay:writer", f"9:{MINE}x")
+    port = world.port(world.target, term=5, installation=f"{MINE}x")
+    (state,) = await port.claim([root])
+    assert state.outcome == "Superseded"
+    with pytest.raises(Refused) as error:
+        await port.create_parents(CreateParents(root=root, datasets=(f"{root}/vm",)))
+    assert error.value.reason == "Superseded"
+    assert error.value.higher_term == 9
+
+
+async def test_an_older_leader_is_refused_at_target_and_source(world: ContractWorld) -> None:
+    story = Story(world)
+    member = await story.member("d0")
+    await world.source.snapshot(f"{member.source}@x")
+    root, mine = world.target.root, f"{MINE}y"
+    old_target = world.port(world.target, term=5, installation=mine)
+    old_source = world.port(world.source, term=5, installation=mine)
+    await old_target.claim([root])
+    await old_source.claim([])
+    new_target = world.port(world.target, term=6, installation=mine)
+    new_source = world.port(world.source, term=6, installation=mine)
+    await new_target.claim([root])
+    await new_source.claim([])
+    with pytest.raises(Refused) as error:
+        await old_target.create_parents(CreateParents(root=root, datasets=(f"{root}/vm",)))
+    assert (error.value.reason, error.value.higher_term) == ("Superseded", 6)
+    ref = SnapshotRef(
+        dataset=member.source, name="x", guid=await world.source.guid(f"{member.source}@x")
+    )
+    with pytest.raises(Refused) as error:
+        await old_source.prune(Prune(snapshots=(ref,), bookmarks=()))
+    assert (error.value.reason, error.value.higher_term) == ("Superseded", 6)
+    with pytest.raises(Refused):
+        await old_target.claim([root])
+    assert not await world.target.exists(f"{root}/vm")
+    assert await world.source.exists(ref.full_name)
+    await new_target.create_parents(CreateParents(root=root, datasets=(f"{root}/vm",)))
+
+
+async def test_another_installation_touches_nothing_of_ours(world: ContractWorld) -> None:
+    story = Story(world)
+    await story.claim()
+    root = world.target.root
+    foreign = world.port(world.target, term=99, installation="other/backstay")
+    (state,) = await foreign.claim([root])
+    assert state.outcome == "Foreign"
+    with pytest.raises(Refused) as error:
+        await foreign.create_parents(CreateParents(root=root, datasets=(f"{root}/vm",)))
+    assert error.value.reason == "ForeignWriter"
+    assert not await world.target.exists(f"{root}/vm")
+    await story.target.create_parents(CreateParents(root=root, datasets=(f"{root}/vm",)))
