@@ -132,9 +132,12 @@ class ObjectRuns:
                 routes=len(known),
                 states=known,
             )
+        # A request is acknowledged once a pass on every route has served it.
+        waiting = any(self._shares.is_new(route, key) for route in resolved.shares)
+        served = resolved.suspended or not waiting
         return PairFacts(
             generation=entry.generation,
-            requested_at=entry.requested_at,
+            requested_at=entry.requested_at if served else entry.status.get("lastHandledRequest"),
             active_site=resolved.active_site,
             rpo_s=resolved.rpo_s,
             suspended=resolved.suspended,
