@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worlds import binaries, progress
-from worlds.processes import Process, free_port, wait_until
+from worlds.processes import Process, free_port, is_listening, wait_until
 
 READY_S = 180.0
 FIRST_PORT = int(os.environ.get("LAB_CONTROLPLANE_PORT", "22443"))
@@ -180,7 +180,7 @@ class ControlPlane:
         """Other ports are chosen if a stranger took one of ours while nothing of ours ran."""
         if self.etcd.pid() is not None or self.apiserver.pid() is not None:
             return
-        if any(free_port(port) != port for port in self._ports().values()):
+        if any(is_listening(port) for port in self._ports().values()):
             (self.folder / "ports.json").unlink()
             self.kubeconfig.unlink(missing_ok=True)
 

@@ -90,8 +90,17 @@ class LabHost:
 
     def power_cycle(self) -> None:
         """Cut the power (-9), boot again with the same disks, wait for ssh."""
+        known = identity.identities([self.name])
         self.machine.process.kill()
-        _boot([self.machine], identity.identities([self.name]))
+        self.hang_up()
+        _boot([self.machine], known)
+        for pool in self.pools:  # a pool that does not come back by itself is a finding
+            self.run(f"zpool list {pool}")
+
+    def hang_up(self) -> None:
+        """End the kept ssh connection, if there is one."""
+        argv = self.ssh_argv("")[:-3]
+        subprocess.run([*argv, "-O", "exit", self.name], capture_output=True, check=False)
 
 
 _CREATE = (

@@ -105,7 +105,7 @@ def _port(folder: Path, name: str, preferred: int) -> int:
     if record.exists():
         port = int(record.read_text(encoding="ascii"))
         running = processes.Process(name, cache.run_folder()).pid() is not None
-        if running or processes.free_port(port) == port:
+        if running or not processes.is_listening(port):
             return port
         preferred = port + len(RESERVED_NAMES)
     port = processes.free_port(preferred)

@@ -95,7 +95,7 @@ def accelerator(built: Path) -> list[str]:
         return ["-accel", "kvm", "-cpu", "host"]
     # Kernel 6.12 panics under QEMU 7.2 when it finds cmpxchg16b. Emulated AVX costs more than it
     # saves: without it hosts boot in 40 s instead of 50, and ssh and ZFS are half as fast again.
-    return ["-accel", "tcg,thread=multi", "-cpu", "Westmere-v2,-cx16,-vmx"]
+    return ["-accel", "tcg,thread=multi", "-cpu", "Westmere-v2,-cx16,-vmx,-spec-ctrl"]
 
 
 def _kvm_works(built: Path) -> bool:

@@ -109,6 +109,13 @@ def wait_until(true: Callable[[], bool], within_s: float, every_s: float = _POLL
     return True
 
 
+def is_listening(port: int) -> bool:
+    """Whether somebody accepts connections at the port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.settimeout(2.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port(preferred: int) -> int:
     """The first port of 127.0.0.1 from `preferred` on that nobody listens at."""
     for port in range(preferred, preferred + 500):
