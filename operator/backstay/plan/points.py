@@ -44,19 +44,20 @@ def lone_point(members: Sequence[Held], short_id: str) -> Point | None:
 def group_point(members: Sequence[Held], short_id: str) -> Point | None:
     """The newest set that is whole for its own members; None while there is none.
 
-    The member with the longest history is the reference: its replica's order is the order of
-    sets. A member is required from the first of these sets that it shares; one that shares none
-    has not joined yet, unless the source could not be asked and the target holds nothing of it.
+    The oldest replica is the reference: who joins later is younger, and its own first points are
+    no sets of the group. A member is required from the first of the reference's sets that it
+    knows; one that knows none has not joined yet, unless the source could not be asked and the
+    target holds nothing of it.
     """
     histories = [_history(m, short_id) for m in members]
-    if not histories:
+    seeded = [h for h in histories if h.held]
+    if not seeded:
         return None
-    reference = max(histories, key=lambda h: len(h.held))
+    reference = min(seeded, key=lambda h: h.created_txg)
     order = list(reference.held)
     for index in range(len(order) - 1, -1, -1):
-        name = order[index]
         if all(_satisfied(h, order, index) for h in histories):
-            return reference.held[name]
+            return reference.held[order[index]]
     return None
 
 
@@ -67,14 +68,24 @@ class _History:
     held: Mapping[str, Point]
     known: frozenset[str]
     blind: bool
+    created_txg: int
 
 
 def _history(member: Held, short_id: str) -> _History:
-    snapshots = () if member.target is None else member.target.snapshots
-    held = {s.name: p for s in snapshots if (p := _point(s, short_id)) is not None}
     source = () if member.source is None else member.source.snapshots
-    known = frozenset(held) | {s.name for s in source if is_ours(s, short_id)}
-    return _History(held=held, known=known, blind=not member.source_seen and not held)
+    taken = {s.name: s.guid for s in source if is_ours(s, short_id)}
+    snapshots = () if member.target is None else member.target.snapshots
+    held = {
+        s.name: p
+        for s in snapshots
+        if (p := _point(s, short_id)) is not None and taken.get(s.name, s.guid) == s.guid
+    }
+    return _History(
+        held=held,
+        known=frozenset(held) | frozenset(taken),
+        blind=not member.source_seen and not held,
+        created_txg=0 if member.target is None else member.target.createtxg,
+    )
 
 
 def _satisfied(history: _History, order: Sequence[str], index: int) -> bool:
