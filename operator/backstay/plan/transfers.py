@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from backstay.api.values import is_below, pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member
 from backstay.domain.steps import How, Increment, Pipe, Resume, Seed, Transfer
@@ -53,8 +54,9 @@ def plan_transfers(seen: Seen) -> TransferPlan:
                 conflicts[member.target] = planned
             elif planned is not None:
                 chosen.append((member, planned))
+    chosen.sort(key=lambda one: one[0].target)  # parents before their children
     fitting = _fit(chosen, seen, conflicts)
-    return _arrange(fitting, seen, conflicts)
+    return _arrange(_after_parents(fitting, seen, conflicts), seen, conflicts)
 
 
 def _plan_member(member: Member, snapshot: Snapshot, seen: Seen) -> Transfer | Conflict | None:
@@ -74,7 +76,7 @@ def _plan_member(member: Member, snapshot: Snapshot, seen: Seen) -> Transfer | C
 def _transfer(member: Member, snapshot: Snapshot, how: How, seen: Seen) -> Transfer:
     source = seen.source.datasets[member.source]
     lineage = lineage_of(member, seen)
-    seeding = isinstance(how, Seed) or (isinstance(how, Resume) and how.seed)
+    seeding = _is_seed(how)
     return Transfer(
         member=member.name,
         source_dataset=source.name,
@@ -101,12 +103,16 @@ def _estimate(source: Dataset, replica: Dataset | None, *, seeding: bool) -> int
 def _fit(
     chosen: list[tuple[Member, Transfer]], seen: Seen, conflicts: dict[str, Conflict]
 ) -> list[tuple[Member, Transfer]]:
-    """Those that fit into the receive roots, in order; the others become `InsufficientSpace`."""
-    left: dict[str, int] = {}
+    """Those that fit into the receive roots, in order; the others become `InsufficientSpace`.
+
+    Receive roots of one pool share its space, so what goes into one is missing in the others.
+    """
+    spent: dict[str, int] = {}
     fitting = []
     for member, transfer in chosen:
         root = receive_root(member.target, seen.task.receive_roots) or ""
-        room = left.setdefault(root, _available(member, root, seen) - RESERVE_BYTES)
+        pool = pool_of(member.target)
+        room = _available(root, seen) - RESERVE_BYTES - spent.get(pool, 0)
         if transfer.size_bytes > room:
             conflicts[member.target] = Conflict(
                 reason=Reason.INSUFFICIENT_SPACE,
@@ -114,31 +120,71 @@ def _fit(
                 f"{room} left beyond a reserve of {RESERVE_BYTES}: free space or raise its quota",
             )
             continue
-        left[root] = room - transfer.size_bytes
+        spent[pool] = spent.get(pool, 0) + transfer.size_bytes
         fitting.append((member, transfer))
     return fitting
 
 
-def _available(member: Member, root: str, seen: Seen) -> int:
+def _available(root: str, seen: Seen) -> int:
     dataset = seen.target.datasets.get(root)
     return dataset.available_bytes if dataset is not None else 0
+
+
+def _after_parents(
+    chosen: list[tuple[Member, Transfer]], seen: Seen, conflicts: dict[str, Conflict]
+) -> list[tuple[Member, Transfer]]:
+    """Those whose parent is there or comes before them; the others wait as `ParentMissing`.
+
+    A child below a partial receive would be taken, but then `receive -A` of its parent fails for
+    good ("dataset already exists", tried on 2.3.9).
+    """
+    replicas = {m.target for m in seen.members}
+    coming: set[str] = set()
+    ready = []
+    for member, transfer in chosen:
+        parent = member.target.rpartition("/")[0]
+        while parent and (parent not in replicas or _is_there(parent, seen) or parent in coming):
+            parent = parent.rpartition("/")[0]
+        if parent and isinstance(transfer.how, Seed):
+            conflicts[member.target] = Conflict(
+                reason=Reason.PARENT_MISSING,
+                message=f"{member.target} waits until its parent {parent} is seeded",
+            )
+            continue
+        coming.add(member.target)
+        ready.append((member, transfer))
+    return ready
+
+
+def _is_there(target: str, seen: Seen) -> bool:
+    """Whether a dataset can hold children: it is no receive that may still be undone."""
+    dataset = seen.target.datasets.get(target)
+    if dataset is None:
+        return False
+    is_moving = target in seen.task.in_flight or target in seen.target.busy
+    is_partial = is_moving or dataset.token is not None or dataset.unreadable_token is not None
+    return bool(dataset.snapshots) or not is_partial
 
 
 def _arrange(
     chosen: list[tuple[Member, Transfer]], seen: Seen, conflicts: dict[str, Conflict]
 ) -> TransferPlan:
-    quarantined = {name: pair.key for pair in seen.task.pairs for name in pair.quarantined}
+    quarantined = {(pair.key, name) for pair in seen.task.pairs for name in pair.quarantined}
     shared: list[Transfer] = []
-    lanes: dict[str, list[Pipe]] = {}
+    alone: list[Lane] = []
+    trees: dict[str, list[Pipe]] = {}
     for member, transfer in chosen:
-        alone = quarantined.get(member.name) == member.pair
-        if isinstance(transfer.how, Increment) and not alone:
+        pipe = Pipe(transfers=(transfer,))
+        if _is_seed(transfer.how):
+            tree = next((t for t in trees if is_below(member.target, t)), member.target)
+            trees.setdefault(tree, []).append(pipe)
+        elif isinstance(transfer.how, Resume) or (member.pair, member.name) in quarantined:
+            alone.append(Lane(pipes=(pipe,)))
+        else:
             shared.append(transfer)
-            continue
-        tree = next((t for t in lanes if member.target.startswith(f"{t}/")), member.target)
-        lanes.setdefault(tree, []).append(Pipe(transfers=(transfer,)))
-    return TransferPlan(
-        increments=Pipe(transfers=tuple(shared)),
-        lanes=tuple(Lane(pipes=tuple(pipes)) for pipes in lanes.values()),
-        conflicts=conflicts,
-    )
+    lanes = (*alone, *(Lane(pipes=tuple(pipes)) for pipes in trees.values()))
+    return TransferPlan(increments=Pipe(transfers=tuple(shared)), lanes=lanes, conflicts=conflicts)
+
+
+def _is_seed(how: How) -> bool:
+    return isinstance(how, Seed) or (isinstance(how, Resume) and how.seed)
