@@ -32,7 +32,10 @@ def to_interrupt(pair: ReplicationPair, before: Entry, after: Entry | None) -> t
     """
     if after is not None and not _ends(before, after):
         return ()
-    return routes_of(pair)
+    # Either site may be the active one by now.
+    return tuple(
+        way for route in routes_of(pair) for way in (route, Route(route.target, route.source))
+    )
 
 
 def _ends(before: Entry, after: Entry) -> bool:

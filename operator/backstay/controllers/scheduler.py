@@ -7,8 +7,8 @@ import heapq
 import itertools
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Hashable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import structlog
@@ -41,11 +41,17 @@ class Limits(Generic[K]):
     """How much may run at once: overall, and on each resource that a key uses."""
 
     resources: Callable[[K], Collection[Hashable]]
-    overall: int = 32
+    overall: int = 96
     per_resource: int = 4
+    rooms: Mapping[Hashable, int] = field(default_factory=dict)
+    """Resources that take more or less than `per_resource`."""
     backoff_s: float = 2.0
     """After the first failure; doubled with each further one, up to `backoff_cap_s`."""
     backoff_cap_s: float = 300.0
+
+    def room(self, resource: Hashable) -> int:
+        """How many runs the resource takes at once."""
+        return self.rooms.get(resource, self.per_resource)
 
 
 class SchedulerWatch(Protocol):
@@ -108,14 +114,17 @@ class Scheduler(Generic[K]):
         self._tickets = itertools.count(1)
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
-        self.broken = asyncio.Event()
-        """Set when the scheduler itself has failed: a fault of ours, nothing will run any more."""
+        self._broken = asyncio.Event()
 
     def start(self) -> None:
         """Keys run from now on when they are due."""
         if self._loop is None:
             self._loop = asyncio.create_task(self._dispatch_forever(), name="scheduler")
             self._loop.add_done_callback(self._loop_ended)
+
+    async def failed(self) -> None:
+        """The scheduler itself has failed, a fault of ours: nothing will run any more."""
+        await self._broken.wait()
 
     async def stop(self, within_s: float) -> Collection[K]:
         """Nothing is due, and every run was cancelled at once.
@@ -224,7 +233,7 @@ class Scheduler(Generic[K]):
     def _loop_ended(self, loop: asyncio.Task[None]) -> None:
         if not loop.cancelled() and (failure := loop.exception()) is not None:
             log.critical("scheduler-broken", exc_info=failure)
-            self.broken.set()
+            self._broken.set()
 
     async def _wake_after(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
@@ -252,7 +261,7 @@ class Scheduler(Generic[K]):
 
     def _has_room(self, key: K) -> bool:
         return all(
-            self._busy[resource] < self._limits.per_resource
+            self._busy[resource] < self._limits.room(resource)
             for resource in self._limits.resources(key)
         )
 

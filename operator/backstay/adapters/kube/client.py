@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
@@ -40,12 +39,12 @@ class Call:
 
 
 class KubeClient:
-    """Speaks JSON with the API server of a kubeconfig, or of the cluster that it runs in.
+    """Speaks JSON with the API server of a kubeconfig, or, if that is empty, of its own cluster.
 
     Credentials are read again when the API server refuses them: tokens and certificates rotate.
     """
 
-    def __init__(self, kubeconfig: Path | None) -> None:
+    def __init__(self, kubeconfig: str) -> None:
         self._kubeconfig = kubeconfig
         self._api: Any = None
         self._login = asyncio.Lock()
@@ -111,9 +110,9 @@ class KubeClient:
     async def _new_client(self) -> Any:
         configuration = k8s.Configuration()
         try:
-            if self._kubeconfig is not None:
+            if self._kubeconfig:
                 await _config.load_kube_config(
-                    config_file=str(self._kubeconfig), client_configuration=configuration
+                    config_file=self._kubeconfig, client_configuration=configuration
                 )
             else:
                 _config.load_incluster_config(client_configuration=configuration)

@@ -1,0 +1,113 @@
+"""The metrics of one process, in a registry of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from backstay.ports.clock import Clock
+from backstay.report.metrics import View, samples
+
+PREFIX = "backstay_"
+# A pass with nothing to do takes 0.2 s, a seed of a terabyte some hours.
+PASS_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+LATE_BUCKETS_S = (0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
+_FAMILIES = {
+    "recovery_point_lag_seconds": (
+        "Age of what can be recovered; no series while it is unknown.",
+        ("namespace", "pair"),
+    ),
+    "rpo_target_seconds": ("The RPO that a pair is judged by.", ("namespace", "pair")),
+    "condition": (
+        "1 for the status that a condition has.",
+        ("kind", "namespace", "name", "type", "status"),
+    ),
+}
+
+
+class ObjectMetrics(Collector):
+    """Computes the series of objects when they are scraped, so that a lag is never old."""
+
+    def __init__(self, views: Callable[[], Iterable[View]], clock: Clock) -> None:
+        self._views = views
+        self._clock = clock
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The families with a sample for each object."""
+        families = {
+            name: GaugeMetricFamily(PREFIX + name, said, labels=labels)
+            for name, (said, labels) in _FAMILIES.items()
+        }
+        for sample in samples(self._views(), self._clock.now()):
+            families[sample.name].add_metric(sample.labels, sample.value)
+        yield from families.values()
+
+
+class Metrics:
+    """Counts what happens; knows the rest when it is asked."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._passes = Histogram(
+            PREFIX + "pass_duration_seconds",
+            "Duration of the work on a route or an object.",
+            buckets=PASS_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._late = Histogram(
+            PREFIX + "pass_lateness_seconds",
+            "How long after its due time the work on a route or an object began.",
+            buckets=LATE_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._requests = Counter(
+            PREFIX + "host_requests",
+            "Requests to hosts.",
+            ["request"],
+            registry=self.registry,
+        )
+        self._writes = Counter(
+            PREFIX + "kube_writes",
+            "Writes to the Kubernetes API that were tried.",
+            ["verb", "reason"],
+            registry=self.registry,
+        )
+
+    def gauge(self, name: str, said: str, value: Callable[[], float]) -> None:
+        """A series whose value is asked for at each scrape."""
+        Gauge(PREFIX + name, said, registry=self.registry).set_function(value)
+
+    def objects(self, views: Callable[[], Iterable[View]], clock: Clock) -> None:
+        """The series of objects are part of each scrape."""
+        self.registry.register(ObjectMetrics(views, clock))
+
+    def count_write(self, verb: str, reason: str) -> None:
+        """One more write to the Kubernetes API was tried."""
+        self._writes.labels(verb=verb, reason=reason).inc()
+
+    def count_request(self, _host: str, request: str) -> None:
+        """One more request was sent to a host."""
+        self._requests.labels(request=request).inc()
+
+    def run_started(self, late_s: float) -> None:
+        """Work has started so late."""
+        self._late.observe(late_s)
+
+    def run_ended(self, duration_s: float) -> None:
+        """Work has ended after so long."""
+        self._passes.observe(duration_s)
+
+    def text(self) -> bytes:
+        """All series, in the text format of Prometheus."""
+        return generate_latest(self.registry)

@@ -1,0 +1,110 @@
+"""Kopf: it watches, and hands every event to the edge. It writes nothing, ever."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import kopf
+
+from backstay.api.kinds import GROUP, VERSION
+from backstay.api.v1alpha1 import KINDS
+from backstay.ports.kube import Body
+
+Receive = Callable[[str, str | None, Body], None]
+
+BACKOFFS_S = (1, 1, 2, 3, 5, 8, 13, 21, 34)
+BACKOFF_CAP_S = 60.0
+PAGE = 500
+REQUEST_S = 30.0
+# Load balancers cut streams at ten minutes or later; the watch goes on where it was.
+WATCH_S = 600
+
+
+class Backoffs:
+    """Endless, so that no outage ends the watch; with jitter, so that replicas do not march."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+
+    def __iter__(self) -> Iterator[float]:
+        """Pauses in seconds, from the start for each request."""
+        for pause in BACKOFFS_S:
+            yield pause * self._dice.uniform(0.7, 1.0)
+        while True:
+            yield BACKOFF_CAP_S * self._dice.uniform(0.5, 1.0)
+
+
+class KopfWatch:
+    """Kopf in a thread and an event loop of its own.
+
+    It cancels every task of its loop when it ends, and takes seconds of CPU for the first list of
+    10,000 objects: neither may touch passes or the renewal of the Lease.
+    """
+
+    def __init__(self, receive: Receive, namespaces: Collection[str], kubeconfig: str) -> None:
+        self._receive = receive
+        self._namespaces = sorted(namespaces)
+        self._kubeconfig = kubeconfig
+        self._stop = threading.Event()
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kopf")
+        self._main: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> asyncio.Future[None]:
+        """Events arrive at the running loop from now on; the future ends when Kopf does."""
+        self._main = asyncio.get_running_loop()
+        return self._main.run_in_executor(self._threads, self._run)
+
+    def stop(self) -> None:
+        """Kopf is on its way out."""
+        self._stop.set()
+        self._threads.shutdown(wait=False)
+
+    def _run(self) -> None:
+        asyncio.run(
+            kopf.operator(
+                registry=self._handlers(),
+                settings=watch_settings(),
+                standalone=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                stop_flag=self._stop,
+            )
+        )
+
+    def _handlers(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        login: Any = (
+            kopf.login_with_kubeconfig if self._kubeconfig else kopf.login_with_service_account
+        )
+        kopf.on.login(registry=registry)(login)
+        for model in KINDS:
+            self._watch(registry, model.info.kind, model.info.plural)
+        return registry
+
+    def _watch(self, registry: kopf.OperatorRegistry, kind: str, plural: str) -> None:
+        @kopf.on.event(GROUP, VERSION, plural, registry=registry, id=f"watch-{plural}")
+        async def hand_over(event: kopf.RawEvent, **_: Any) -> None:
+            assert self._main is not None
+            if not self._main.is_closed():
+                self._main.call_soon_threadsafe(self._receive, kind, event["type"], event["object"])
+
+
+def watch_settings() -> kopf.OperatorSettings:
+    """Kopf's settings: only watches, for ever, with nothing of its own in the cluster."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.networking.error_backoffs = Backoffs(random.Random())
+    settings.networking.request_timeout = REQUEST_S
+    settings.watching.server_timeout = WATCH_S
+    settings.watching.chunk_size = PAGE
+    settings.queueing.exit_timeout = 0.5
+    # It would kill the thread, and with it the process, ten minutes after a clean end.
+    settings.process.ultimate_exiting_timeout = None
+    return settings
