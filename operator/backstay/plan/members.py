@@ -9,7 +9,7 @@ from backstay.domain.zfs import HostListing
 
 
 def expand_members(pair: PairTask, source: HostListing) -> tuple[Member, ...]:
-    """The members of a pair, parents before their children, each source dataset once."""
+    """The members of a pair, parents before their children."""
     return tuple(
         Member(
             pair=pair.key,

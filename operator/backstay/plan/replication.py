@@ -1,7 +1,7 @@
 """The plan of one pass over one route, stage by stage, each from the latest listing.
 
     plan_preparation   useless tokens dropped, missing parents made, postures restored
-    plan_snapshots     one atomic snapshot a pool, with the bookmarks that must precede a send
+    plan_snapshots     one atomic snapshot a set, with the bookmarks that must precede a send
     plan_transfers     which stream each member gets; increments share a pipe, seeds never do
     plan_pruning       what the policy no longer wants and nothing needs   (plan/pruning.py)
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from backstay.api.values import pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member, PairTask, RouteObservation, RouteTask
 from backstay.domain.steps import (
@@ -23,7 +24,7 @@ from backstay.domain.steps import (
     RestorePosture,
     TakeSnapshots,
 )
-from backstay.domain.zfs import LINEAGE, Dataset, HostListing, Snapshot
+from backstay.domain.zfs import LINEAGE, Dataset, Guid, HostListing, Snapshot
 from backstay.plan.basis import DropToken, find_basis
 from backstay.plan.checks import member_conflict, receive_root
 from backstay.plan.members import expand_members
@@ -33,6 +34,8 @@ from backstay.plan.sets import GroupDecision, decide_group
 
 SNAPSHOT_ARGV_BYTES = 100_000
 """Room of one command: the kernel refuses a single string over 128 KiB (rule *O(hosts)*)."""
+SNAPSHOT_NAME_BYTES = 48
+"""What a snapshot's name adds to its dataset's: 42 characters, `@` and a separator, rounded up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,7 @@ def see_route(task: RouteTask, observation: RouteObservation) -> Seen | None:
         for m in members
         if (conflict := member_conflict(m, task, observation, source)) is not None
     }
-    conflicts |= _group_size_conflicts(members, task.pairs)
+    conflicts |= _group_size_conflicts(members, task.pairs) | _claimed_twice(members)
     return Seen(task=task, source=source, target=target, members=members, conflicts=conflicts)
 
 
@@ -102,26 +105,45 @@ def decide_groups(seen: Seen) -> Iterator[tuple[tuple[Member, ...], GroupDecisio
 
 
 def plan_snapshots(seen: Seen, now: datetime, entropy: str) -> tuple[TakeSnapshots, ...]:
-    """The snapshots to take now, one command a pool and group, and bookmarks still missing.
+    """The snapshots to take now, one command and name a set, and bookmarks still missing.
 
-    Lone members of a pool share a command and a name, as far as the command's size allows.
+    Lone members of a pool share a command, as far as its size allows. `entropy`: 4 hex digits.
     """
-    name = snapshot_name(now, seen.task.short_id, entropy)
+    names = _unused_names(seen, now, entropy)
+    commands = [_take(members, next(names), seen) for members in _commands(seen)]
+    return (*_missing_bookmarks(seen), *commands)
+
+
+def _commands(seen: Seen) -> list[list[Member]]:
+    """The members of each snapshot command; a source that a group snapshots is in it only once."""
     grouped = {p.key for p in seen.task.pairs if p.grouped}
-    commands: list[list[Member]] = []
-    lone: dict[str, list[Member]] = {}
-    steps: list[TakeSnapshots] = []
-    for members, decision in decide_groups(seen):
+    groups: list[list[Member]] = []
+    lone: list[Member] = []
+    for _, decision in decide_groups(seen):
         for taken in decision.take:
             if taken[0].pair in grouped:
-                commands.append(list(taken))
+                groups.append(list(taken))
             else:
-                lone.setdefault(taken[0].source.split("/")[0], []).extend(taken)
-        steps += _missing_bookmarks(members, decision, seen)
-    for pool_members in lone.values():
-        commands += _chunks(pool_members, len(name))
-    steps += [_take(members, name, seen) for members in commands if members]
-    return tuple(steps)
+                lone += taken
+    command_of = {m.source: command for command in groups for m in command}
+    pools: dict[str, dict[str, list[Member]]] = {}
+    for member in lone:
+        if member.source in command_of:
+            command_of[member.source].append(member)
+        else:
+            sources = pools.setdefault(pool_of(member.source), {})
+            sources.setdefault(member.source, []).append(member)
+    return groups + [chunk for sources in pools.values() for chunk in _chunks(sources)]
+
+
+def _unused_names(seen: Seen, now: datetime, entropy: str) -> Iterator[str]:
+    """Names of snapshots, each once and none that a source dataset has (rule *Unique names*)."""
+    used = {s.name for d in seen.source.datasets.values() for s in d.snapshots}
+    for offset in range(0x10000):
+        digits = f"{(int(entropy, 16) + offset) % 0x10000:04x}"
+        name = snapshot_name(now, seen.task.short_id, digits)
+        if name not in used:
+            yield name
 
 
 def lineage_of(member: Member, seen: Seen) -> str:
@@ -129,8 +151,9 @@ def lineage_of(member: Member, seen: Seen) -> str:
     replica = seen.target.datasets.get(member.target)
     if replica is not None and LINEAGE in replica.properties:
         return replica.properties[LINEAGE]
-    pool = member.target.split("/")[0]
-    pool_guid = next(p.guid for p in seen.target.pools if p.name == pool)
+    pool = pool_of(member.target)
+    # Nothing is done below a pool that is not imported, so this 0 gets into no name.
+    pool_guid = next((p.guid for p in seen.target.pools if p.name == pool), Guid(0))
     return lineage_id(seen.source.datasets[member.source].guid, pool_guid, member.target)
 
 
@@ -152,34 +175,52 @@ def _take(members: list[Member], name: str, seen: Seen) -> TakeSnapshots:
     )
 
 
-def _missing_bookmarks(
-    members: tuple[Member, ...], decision: GroupDecision, seen: Seen
-) -> list[TakeSnapshots]:
-    """Snapshots about to be sent that have no bookmark of the lineage, after a crash between."""
-    steps = []
-    for member in members:
-        snapshot = decision.send.get(member.name)
-        if snapshot is None:
-            continue
-        lineage = lineage_of(member, seen)
-        if has_bookmark(seen.source.datasets[member.source], snapshot, lineage):
-            continue
-        wanted = BookmarkOf(dataset=member.source, snapshot=snapshot.name, lineage=lineage)
-        steps.append(TakeSnapshots(datasets=(), snapshot=snapshot.name, bookmarks=(wanted,)))
-    return steps
+def _missing_bookmarks(seen: Seen) -> list[TakeSnapshots]:
+    """The bookmarks of snapshots about to be sent, after a crash between; one step a name."""
+    wanted: dict[str, list[BookmarkOf]] = {}
+    for members, decision in decide_groups(seen):
+        for member in members:
+            snapshot = decision.send.get(member.name)
+            lineage = lineage_of(member, seen)
+            source = seen.source.datasets[member.source]
+            if snapshot is not None and not has_bookmark(source, snapshot, lineage):
+                wanted.setdefault(snapshot.name, []).append(
+                    BookmarkOf(dataset=member.source, snapshot=snapshot.name, lineage=lineage)
+                )
+    return [
+        TakeSnapshots(datasets=(), snapshot=name, bookmarks=tuple(bookmarks))
+        for name, bookmarks in wanted.items()
+    ]
 
 
-def _chunks(members: list[Member], name_length: int) -> list[list[Member]]:
-    """Members in runs whose snapshot command stays below the kernel's limit."""
-    chunks: list[list[Member]] = [[]]
-    size = 0
-    for member in members:
-        size += len(member.source.encode()) + name_length + 2
-        if size > SNAPSHOT_ARGV_BYTES:
+def _chunks(sources: Mapping[str, list[Member]]) -> list[list[Member]]:
+    """The members of each source in runs whose snapshot command stays below the kernel's limit."""
+    chunks: list[list[Member]] = []
+    size = SNAPSHOT_ARGV_BYTES
+    for source, members in sources.items():
+        room = len(source.encode()) + SNAPSHOT_NAME_BYTES
+        if size + room > SNAPSHOT_ARGV_BYTES:
             chunks.append([])
-            size = len(member.source.encode()) + name_length + 2
-        chunks[-1].append(member)
+            size = 0
+        size += room
+        chunks[-1] += members
     return chunks
+
+
+def _claimed_twice(members: tuple[Member, ...]) -> dict[str, Conflict]:
+    """Two sources cannot share a replica; children of trees can meet where their entries do not."""
+    claims: dict[str, list[Member]] = {}
+    for member in members:
+        claims.setdefault(member.target, []).append(member)
+    conflicts = {}
+    for target, found in claims.items():
+        if len(found) > 1:
+            claimants = " and of ".join(f"{m.pair} {m.name}" for m in found)
+            conflicts[target] = Conflict(
+                reason=Reason.DATASET_CLAIMED,
+                message=f"{target} is the target of {claimants}: give one of them another target",
+            )
+    return conflicts
 
 
 def _group_size_conflicts(
@@ -189,8 +230,8 @@ def _group_size_conflicts(
     conflicts: dict[str, Conflict] = {}
     for pair in (p for p in pairs if p.grouped):
         group = [m for m in members if m.pair == pair.key]
-        size = sum(len(m.source.encode()) + 48 for m in group)
-        pools = sorted({m.source.split("/")[0] for m in group})
+        size = sum(len(m.source.encode()) + SNAPSHOT_NAME_BYTES for m in group)
+        pools = sorted({pool_of(m.source) for m in group})
         if size > SNAPSHOT_ARGV_BYTES:
             why = f"its {len(group)} members need a command of {size} bytes; the limit is "
             problem = Conflict(
