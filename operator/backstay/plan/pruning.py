@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay.domain.pairs import Keep, Member, PairTask
 from backstay.domain.steps import Prune
-from backstay.domain.zfs import (
-    LINEAGE,
-    Bookmark,
-    BookmarkRef,
-    Dataset,
-    Snapshot,
-    SnapshotRef,
-)
-from backstay.plan.basis import common_base
+from backstay.domain.zfs import LINEAGE, Bookmark, BookmarkRef, Dataset, Guid, Snapshot, SnapshotRef
+from backstay.plan.basis import common_base, source_point
 from backstay.plan.naming import bookmark_tag, is_ours
 from backstay.plan.points import Held, group_point
 from backstay.plan.replication import Seen
 from backstay.plan.retention import judge_points
-
-_NOTHING = Prune(snapshots=(), bookmarks=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,28 +25,80 @@ class PruningPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Linked:
-    """A member whose replica is whole and shares `base` with its source."""
+    """A member whose replica is whole and shares a base with its source.
 
-    member: Member
+    `common`: the GUIDs of the base and of the newest that both sides have as a snapshot; a
+    failback needs one, a bookmark is not enough. `base_txg` is of the source's pool.
+    """
+
     source: Dataset
     target: Dataset
-    base: Snapshot
+    common: frozenset[Guid]
+    base_txg: int
     lineage: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """The members of a group that may be pruned, and the datasets of those that are at rest."""
+
+    links: tuple[_Linked, ...]
+    resting_sources: tuple[Dataset, ...]
+    resting_targets: tuple[Dataset, ...]
+    newest_whole: str | None
+    keep_source: Keep
+    keep_target: Keep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """Our snapshots of some datasets: those that stay and those that may go."""
+
+    keep: tuple[SnapshotRef, ...]
+    remove: tuple[SnapshotRef, ...]
 
 
 def plan_pruning(seen: Seen) -> PruningPlan:
     """Both sides' prunes of every pair of the route, from a listing made after the transfers.
 
-    A member that is in conflict, in flight or not whole at the target keeps everything.
+    A member that is in conflict, in flight or not whole at the target keeps everything; so does
+    its group with the sets that it has. What several members share at the source goes only when
+    none of them wants it.
     """
-    source, target = _NOTHING, _NOTHING
-    for pair in seen.task.pairs:
-        linked = [x for m in seen.members if m.pair == pair.key and (x := _link(m, seen))]
-        groups = [linked] if pair.grouped else [[x] for x in linked]
-        for group in groups:
-            source = _join(source, _prune_source(group, pair.keep_source, seen))
-            target = _join(target, _prune_target(group, pair, seen))
-    return PruningPlan(source=source, target=target)
+    groups = [group for pair in seen.task.pairs for group in _groups(pair, seen)]
+    sources = [_judge_source(group, seen.task.short_id) for group in groups]
+    wanted = {ref for judged in sources for ref in judged.keep}
+    doomed = dict.fromkeys(ref for judged in sources for ref in judged.remove)
+    targets = [_judge_target(group, seen.task.short_id) for group in groups]
+    links = [link for group in groups for link in group.links]
+    return PruningPlan(
+        source=Prune(
+            snapshots=tuple(ref for ref in doomed if ref not in wanted),
+            bookmarks=tuple(ref for link in links for ref in _old_bookmarks(link)),
+        ),
+        target=Prune(
+            snapshots=tuple(ref for judged in targets for ref in judged.remove), bookmarks=()
+        ),
+    )
+
+
+def _groups(pair: PairTask, seen: Seen) -> Iterator[_Group]:
+    groups: dict[str, list[Member]] = {}
+    for member in seen.members:
+        if member.pair == pair.key:
+            groups.setdefault(member.group, []).append(member)
+    for members in groups.values():
+        linked = {m.target: link for m in members if (link := _link(m, seen)) is not None}
+        rest = [m for m in members if m.target not in linked]
+        point = group_point([_held(m, seen) for m in members], seen.task.short_id)
+        yield _Group(
+            links=tuple(linked.values()),
+            resting_sources=tuple(d for m in rest if (d := seen.source.datasets.get(m.source))),
+            resting_targets=tuple(d for m in rest if (d := seen.target.datasets.get(m.target))),
+            newest_whole=None if point is None else point.snapshot,
+            keep_source=pair.keep_source,
+            keep_target=pair.keep_target,
+        )
 
 
 def _link(member: Member, seen: Seen) -> _Linked | None:
@@ -64,32 +107,44 @@ def _link(member: Member, seen: Seen) -> _Linked | None:
         return None
     source = seen.source.datasets[member.source]
     base = common_base(source, replica)
+    point = None if base is None else source_point(source, base.guid)
     lineage = replica.properties.get(LINEAGE)
-    if base is None or lineage is None or replica.unreadable_token is not None:
+    if point is None or lineage is None or replica.unreadable_token is not None:
         return None
-    return _Linked(member=member, source=source, target=replica, base=base, lineage=lineage)
-
-
-def _prune_source(group: Sequence[_Linked], keep: Keep, seen: Seen) -> Prune:
-    """Older points by policy; the common ones, unsent ones and other targets' bases stay."""
-    needed: dict[str, str] = {}
-    for link in group:
-        for snapshot in link.source.snapshots:
-            why = _needed_at_source(link, snapshot)
-            if why is not None:
-                needed[snapshot.name] = why
-    removed = _judge([x.source for x in group], keep, needed, seen.task.short_id)
-    return Prune(
-        snapshots=_refs([x.source for x in group], removed),
-        bookmarks=tuple(ref for x in group for ref in _old_bookmarks(x)),
+    at_source = {s.guid for s in source.snapshots}
+    shared = next((s.guid for s in reversed(replica.snapshots) if s.guid in at_source), point.guid)
+    return _Linked(
+        source=source,
+        target=replica,
+        common=frozenset((point.guid, shared)),
+        base_txg=point.createtxg,
+        lineage=lineage,
     )
 
 
+def _held(member: Member, seen: Seen) -> Held:
+    return Held(
+        source=seen.source.datasets.get(member.source),
+        source_seen=True,
+        target=seen.target.datasets.get(member.target),
+    )
+
+
+def _judge_source(group: _Group, short_id: str) -> _Judged:
+    """Older points by policy; the common ones, unsent ones and other targets' bases stay."""
+    needed = _names_of(group.resting_sources, "held by a member at rest")
+    for link in group.links:
+        for snapshot in link.source.snapshots:
+            if (why := _needed_at_source(link, snapshot)) is not None:
+                needed[snapshot.name] = why
+    return _judge([x.source for x in group.links], group.keep_source, needed, short_id)
+
+
 def _needed_at_source(link: _Linked, snapshot: Snapshot) -> str | None:
-    if snapshot.guid == link.base.guid:
+    if snapshot.createtxg > link.base_txg:
+        return f"not at {link.target.name} yet"
+    if snapshot.guid in link.common:
         return f"newest in common with {link.target.name}"
-    if snapshot == link.source.newest_snapshot:
-        return "newest of the source"
     for bookmark in link.source.bookmarks:
         tag = bookmark_tag(bookmark)
         if tag is not None and tag.guid == snapshot.guid and tag.lineage != link.lineage:
@@ -97,54 +152,49 @@ def _needed_at_source(link: _Linked, snapshot: Snapshot) -> str | None:
     return None
 
 
-def _prune_target(group: Sequence[_Linked], pair: PairTask, seen: Seen) -> Prune:
+def _judge_target(group: _Group, short_id: str) -> _Judged:
     """Older points by policy; the base and the newest whole set stay."""
-    needed = {x.base.name: "newest in common with the source" for x in group}
-    newest = [x.target.newest_snapshot for x in group]
-    needed |= {s.name: "newest of the replica" for s in newest if s is not None}
-    if pair.grouped:
-        held = [
-            Held(
-                source=seen.source.datasets.get(m.source),
-                source_seen=True,
-                target=seen.target.datasets.get(m.target),
-            )
-            for m in seen.members
-            if m.pair == pair.key
-        ]
-        point = group_point(held, seen.task.short_id)
-        if point is not None:
-            needed[point.snapshot] = "newest whole set of the group"
-    removed = _judge([x.target for x in group], pair.keep_target, needed, seen.task.short_id)
-    return Prune(snapshots=_refs([x.target for x in group], removed), bookmarks=())
+    needed = _names_of(group.resting_targets, "held by a member at rest")
+    if group.newest_whole is not None:
+        needed[group.newest_whole] = "newest whole set of the group"
+    for link in group.links:
+        for snapshot in link.target.snapshots:
+            if snapshot.guid in link.common:
+                needed[snapshot.name] = f"newest in common with {link.source.name}"
+            elif snapshot == link.target.newest_snapshot:
+                needed[snapshot.name] = "newest of the replica"
+    return _judge([x.target for x in group.links], group.keep_target, needed, short_id)
+
+
+def _names_of(datasets: Sequence[Dataset], why: str) -> dict[str, str]:
+    return {s.name: why for d in datasets for s in d.snapshots}
 
 
 def _judge(
     datasets: Sequence[Dataset], keep: Keep, needed: Mapping[str, str], short_id: str
-) -> frozenset[str]:
-    """Names of our sets that go; a group's datasets share a pool, so createtxg orders them."""
+) -> _Judged:
+    """Judge our sets as wholes; a group's datasets share a pool, so createtxg orders them."""
+    ours = [s for d in datasets for s in d.snapshots if is_ours(s, short_id)]
     order: dict[str, int] = {}
-    for dataset in datasets:
-        for snapshot in dataset.snapshots:
-            if is_ours(snapshot, short_id):
-                order[snapshot.name] = max(order.get(snapshot.name, 0), snapshot.createtxg)
+    for snapshot in ours:
+        order[snapshot.name] = max(order.get(snapshot.name, 0), snapshot.createtxg)
     names = sorted(order, key=lambda name: order[name])
-    return frozenset(judge_points(names, keep, needed).remove)
-
-
-def _refs(datasets: Sequence[Dataset], names: frozenset[str]) -> tuple[SnapshotRef, ...]:
-    return tuple(
-        SnapshotRef(dataset=d.name, name=s.name, guid=s.guid)
-        for d in datasets
-        for s in d.snapshots
-        if s.name in names
+    removed = frozenset(judge_points(names, keep, needed).remove)
+    return _Judged(
+        keep=tuple(_ref(s) for s in ours if s.name not in removed),
+        remove=tuple(_ref(s) for s in ours if s.name in removed),
     )
+
+
+def _ref(snapshot: Snapshot) -> SnapshotRef:
+    return SnapshotRef(dataset=snapshot.dataset, name=snapshot.name, guid=snapshot.guid)
 
 
 def _old_bookmarks(link: _Linked) -> tuple[BookmarkRef, ...]:
     """Bookmarks of this lineage but the last confirmed one and the last attempted one."""
     ours = [b for b in link.source.bookmarks if _lineage(b) == link.lineage]
-    keep = {link.base.guid} | {b.guid for b in ours[-1:]}
+    last = max(ours, key=lambda b: b.createtxg, default=None)
+    keep = link.common | ({last.guid} if last is not None else set())
     return tuple(
         BookmarkRef(dataset=b.dataset, name=b.name, guid=b.guid) for b in ours if b.guid not in keep
     )
@@ -165,10 +215,4 @@ def plan_farewell(seen_source: Mapping[str, Dataset], lineages: frozenset[str]) 
             for b in dataset.bookmarks
             if _lineage(b) in lineages
         ),
-    )
-
-
-def _join(one: Prune, other: Prune) -> Prune:
-    return Prune(
-        snapshots=one.snapshots + other.snapshots, bookmarks=one.bookmarks + other.bookmarks
     )
