@@ -207,23 +207,18 @@ class _Course:
         pool = self.source.host.pool_of(transfer.source_dataset)
         found = pool.get(transfer.source_dataset)
         if found.guid != transfer.source_guid:
-            raise ZfsError(
-                "NewLineage",
-                f"{found.name} has GUID {found.guid}, planned was {transfer.source_guid}",
-            )
+            raise _changed(found.name, transfer.source_guid)
         if isinstance(transfer.how, Resume):
             return streams.resume(pool, transfer.how.token)
         snapshot = found.snapshot(transfer.snapshot)
         if snapshot is None or snapshot.guid != transfer.guid:
-            raise ZfsError(
-                "SourceMissing", f"{found.name}@{transfer.snapshot} is not GUID {transfer.guid}"
-            )
+            raise _changed(f"{found.name}@{transfer.snapshot}", transfer.guid)
         if isinstance(transfer.how, Seed):
             return streams.send(pool, found.name, transfer.snapshot, None)
         base = transfer.how.base
         stream = streams.send(pool, found.name, transfer.snapshot, base.full_name)
         if stream.from_guid != base.guid:
-            raise ZfsError("NoCommonBase", f"{base.full_name} is not GUID {base.guid}")
+            raise _changed(base.full_name, base.guid)
         return stream
 
     def _check_target(self, transfer: Transfer) -> None:
@@ -237,6 +232,10 @@ class _Course:
             raise ZfsError("TargetHasForeignData", f"{found.name} is not of our lineage")
         if found.properties.get(ROLE) == "primary":
             raise ZfsError("TargetHasForeignData", f"{found.name} has the role primary")
+
+
+def _changed(name: str, planned: int) -> ZfsError:
+    return ZfsError(LOST, f"{name} is not there any more with GUID {planned}, as planned")
 
 
 async def _wait(fault: TransferFault, flights: list[tuple[FakePort, Flight]]) -> None:

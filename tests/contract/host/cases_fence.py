@@ -9,10 +9,11 @@ from backstay.domain.steps import CreateParents, Prune
 from backstay.domain.zfs import SnapshotRef
 from contract.host.worlds import ContractWorld, Story
 
-pytestmark = pytest.mark.rule("Single writer, fenced at the host")
+RULE = pytest.mark.rule("Single writer, fenced at the host")
 MINE = "contract/fence"
 
 
+@RULE
 async def test_a_claim_names_what_it_found_on_each_root(world: ContractWorld) -> None:
     root = world.target.root
     await world.target.create(f"{root}/theirs")
@@ -28,6 +29,7 @@ async def test_a_claim_names_what_it_found_on_each_root(world: ContractWorld) ->
     )
 
 
+@RULE
 async def test_a_root_with_a_higher_term_of_ours_is_superseded(world: ContractWorld) -> None:
     root = world.target.root
     await world.target.set(root, "dev.backstay:writer", f"9:{MINE}x")
@@ -40,6 +42,7 @@ async def test_a_root_with_a_higher_term_of_ours_is_superseded(world: ContractWo
     assert error.value.higher_term == 9
 
 
+@RULE
 async def test_an_older_leader_is_refused_at_target_and_source(world: ContractWorld) -> None:
     story = Story(world)
     member = await story.member("d0")
@@ -69,6 +72,7 @@ async def test_an_older_leader_is_refused_at_target_and_source(world: ContractWo
     await new_target.create_parents(CreateParents(root=root, datasets=(f"{root}/vm",)))
 
 
+@RULE
 async def test_another_installation_touches_nothing_of_ours(world: ContractWorld) -> None:
     story = Story(world)
     await story.claim()

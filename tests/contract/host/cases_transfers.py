@@ -55,7 +55,7 @@ async def test_a_source_recreated_since_the_plan_is_not_sent(world: ContractWorl
     await world.source.create(member.source, volume=True)
     await world.source.snapshot(f"{member.source}@{point.name}")
     outcome = await story.send(seed(member, point))
-    assert reason(outcome) == "NewLineage"
+    assert reason(outcome) == "TransferFailed"
     assert not await world.target.exists(member.target)
 
 

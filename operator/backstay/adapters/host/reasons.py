@@ -20,6 +20,7 @@ POOL_DEGRADED = "PoolDegraded"
 FENCE_BUSY = "FenceBusy"
 SUPERSEDED = "Superseded"
 FOREIGN_WRITER = "ForeignWriter"
+NOT_LEADER = "NotLeader"
 TRANSFER_FAILED = "TransferFailed"
 SOURCE_BUSY = "SourceBusy"
 INTERNAL_ERROR = "InternalError"
@@ -59,7 +60,7 @@ STALLED = frozenset(
         "OutsideReceiveRoots",
     }
 )
-REFUSED = frozenset({SUPERSEDED, FOREIGN_WRITER})
+REFUSED = frozenset({SUPERSEDED, FOREIGN_WRITER, NOT_LEADER})
 
 HOST_WORDS = {
     # Words of the host program → words of the API; those that are the same are left out.
@@ -72,6 +73,14 @@ HOST_WORDS = {
     "OutputTooLarge": PROTOCOL_ERROR,
     "Stopped": TRANSFER_FAILED,
     "StreamLost": TRANSFER_FAILED,
+    "Cancelled": TRANSFER_FAILED,
+    "TransferStalled": TRANSFER_FAILED,
+    "NoSuchTicket": TRANSFER_FAILED,
+    # What was planned is no longer there; the next observation says what is (rule *Commit truth*).
+    "SourceChanged": TRANSFER_FAILED,
+    "IdentityChanged": "NameCollision",
+    "NotAtomic": INTERNAL_ERROR,
+    "LeaseLost": NOT_LEADER,
     "PoolSuspended": POOL_DEGRADED,
     "TokenUseless": "StaleReceiveState",
     "PartialState": "StaleReceiveState",

@@ -11,8 +11,6 @@ from contract.host.cases_transfers import *  # noqa: F403
 from contract.host.cases_writes import *  # noqa: F403
 from contract.host.fake_world import FakeContractWorld
 
-pytestmark: list[pytest.MarkDecorator] = []
-
 
 @pytest.fixture
 def world() -> FakeContractWorld:

@@ -1,0 +1,244 @@
+"""The contract's world on real hosts: the real program, real pools, ssh that breaks at will."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from backstay.adapters.clock import SystemClock
+from backstay.adapters.host.dryrun import DryRunHost
+from backstay.adapters.host.endpoint import Launcher, SshLauncher
+from backstay.adapters.host.hosts import Leader, OpenSshHost, OpenSshHosts, Setup
+from backstay.adapters.host.transfers import OpenSshTransfers
+from backstay.domain.steps import Pipe, PipeOutcome
+from backstay.domain.zfs import Guid
+from backstay.ports.host import Endpoint, HostPort, Progress
+from contract.host.worlds import SHORT_ID, Hands
+from worlds.hosts import LabHost
+
+_BLOCK = 16 * 1024
+
+
+class RealHands:
+    """Hands at a lab host."""
+
+    def __init__(self, host: LabHost, root: str) -> None:
+        self.host = host
+        self.root = root
+        self._written: dict[str, int] = {}
+
+    async def _run(self, command: str) -> str:
+        return await asyncio.to_thread(self.host.run, command)
+
+    async def create(self, name: str, *, volume: bool = False) -> None:
+        """See `Hands`."""
+        size = f"-s -b {_BLOCK} -V 64M" if volume else ""
+        await self._run(f"zfs create {size} {name}")
+
+    async def write(self, name: str, size: int) -> None:
+        """See `Hands`."""
+        offset = self._written.get(name, 0)
+        self._written[name] = offset + size // _BLOCK
+        dd = f"dd if=/dev/urandom bs={_BLOCK} count={size // _BLOCK} conv=fsync,notrunc status=none"
+        await self._run(
+            f"if [ $(zfs get -Ho value type {name}) = volume ]; then udevadm settle; "
+            f"{dd} seek={offset} of=/dev/zvol/{name}; else "
+            f"[ $(zfs get -Ho value mounted {name}) = yes ] || zfs mount {name}; "
+            f"{dd} of=$(zfs get -Ho value mountpoint {name})/file{offset}; fi"
+        )
+
+    async def snapshot(self, *names: str) -> None:
+        """See `Hands`."""
+        await self._run(f"zfs snapshot {shlex.join(names)}")
+
+    async def destroy(self, name: str) -> None:
+        """See `Hands`."""
+        flag = "" if "@" in name or "#" in name else "-r"
+        await self._run(f"udevadm settle; zfs destroy {flag} {shlex.quote(name)}")
+
+    async def set(self, name: str, key: str, value: str) -> None:
+        """See `Hands`."""
+        await self._run(f"zfs set {shlex.quote(f'{key}={value}')} {name}")
+
+    async def hold(self, snapshot: str) -> None:
+        """See `Hands`."""
+        await self._run(f"zfs hold keep {snapshot}")
+
+    async def release(self, snapshot: str) -> None:
+        """See `Hands`."""
+        await self._run(f"zfs release keep {snapshot}")
+
+    async def exists(self, name: str) -> bool:
+        """See `Hands`."""
+        found = await asyncio.to_thread(
+            self.host.attempt, f"zfs list -t all -Ho name {shlex.quote(name)}"
+        )
+        assert not found.returncode or "does not exist" in found.stderr, found.stderr
+        return found.returncode == 0
+
+    async def guid(self, name: str) -> Guid:
+        """See `Hands`."""
+        return Guid(int(await self._run(f"zfs get -Hpo value guid {shlex.quote(name)}")))
+
+    async def local(self, name: str, key: str) -> str | None:
+        """See `Hands`."""
+        said = await self._run(f"zfs get -Hpo source,value {key} {name}")
+        source, value = said.rstrip("\n").split("\t")
+        return value if source == "local" else None
+
+
+@dataclass(slots=True)
+class Breaker:
+    """What happens to the next stream: a shell command that its bytes go through."""
+
+    through: str | None = None
+
+    def take(self) -> str | None:
+        """The command, once."""
+        through, self.through = self.through, None
+        return through
+
+
+class BreakingLauncher(SshLauncher):
+    """ssh whose streams may break after some bytes."""
+
+    def __init__(self, endpoint: Endpoint, breaker: Breaker) -> None:
+        super().__init__(endpoint)
+        self._breaker = breaker
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """See `Launcher`."""
+        argv = super().argv(command)
+        through = self._breaker.take() if "stream" in command else None
+        return argv if through is None else ["bash", "-c", f"{shlex.join(argv)} | {through}"]
+
+
+class _ListeningTransfers:
+    """`OpenSshTransfers` that tells when the target has received something."""
+
+    def __init__(self) -> None:
+        self.inner = OpenSshTransfers(SystemClock())
+        self.reached: asyncio.Event | None = None
+
+    async def transfer(
+        self, source: HostPort, target: HostPort, pipe: Pipe, progress: Progress
+    ) -> PipeOutcome:
+        """See `TransferPort`."""
+
+        def heard(index: int, moved: int) -> None:
+            progress(index, moved)
+            if self.reached is not None and moved >= 256 * 1024:
+                self.reached.set()
+
+        return await self.inner.transfer(source, target, pipe, heard)
+
+
+class RealConnections:
+    """All connections of a session of tests; the usual leader's stay open between tests."""
+
+    def __init__(self, lab_hosts: Sequence[LabHost], program: bytes, installation: str) -> None:
+        self.lab_hosts = lab_hosts
+        self.breaker = Breaker()
+        self._program = program
+        self._installation = installation
+        self._open: dict[tuple[str, int], OpenSshHosts] = {}
+
+    def port(self, host: LabHost, *, term: int = 1, installation: str | None = None) -> OpenSshHost:
+        """A leader's port to a lab host."""
+        whose = installation or self._installation
+        hosts = self._open.get((whose, term))
+        if hosts is None:
+            hosts = self._open[whose, term] = OpenSshHosts(self._setup(whose, term))
+        return hosts.open(endpoint(host))
+
+    def _setup(self, installation: str, term: int) -> Setup:
+        return Setup(
+            program=self._program,
+            leader=Leader(
+                installation_id=installation,
+                short_id=SHORT_ID,
+                term=lambda: term,
+                remaining_s=lambda: 25.0,
+            ),
+            clock=SystemClock(),
+            launcher=self._launcher,
+        )
+
+    def _launcher(self, wanted: Endpoint) -> Launcher:
+        if wanted.name.endswith(self.lab_hosts[0].name):
+            return BreakingLauncher(wanted, self.breaker)
+        return SshLauncher(wanted)
+
+    async def close_all_but_usual(self) -> None:
+        """Leaders that one test has made are gone."""
+        for key in [k for k in self._open if k != (self._installation, 1)]:
+            await self._open.pop(key).close()
+
+    async def close(self) -> None:
+        """All are gone."""
+        for hosts in self._open.values():
+            await hosts.close()
+
+
+def endpoint(host: LabHost, *, user: str = "root") -> Endpoint:
+    """How to log in to a lab host."""
+    return Endpoint(
+        name=f"lab/{host.name}",
+        address=host.address,
+        port=host.port,
+        user=user,
+        host_keys=tuple(host.host_keys),
+        private_key=host.key_path.read_bytes(),
+    )
+
+
+class RealContractWorld:
+    """Two lab hosts and dataset roots of one test's own."""
+
+    def __init__(
+        self, connections: RealConnections, source: RealHands, target: RealHands, suffix: str
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.transfers = _ListeningTransfers()
+        self._connections = connections
+        self._suffix = suffix
+
+    def port(self, hands: Hands, *, term: int = 1, installation: str | None = None) -> OpenSshHost:
+        """See `ContractWorld`."""
+        assert isinstance(hands, RealHands)
+        # Terms are remembered by the hosts: an installation of a test is a new one each time.
+        own = installation and f"{installation}{self._suffix}"
+        return self._connections.port(hands.host, term=term, installation=own)
+
+    def dry(self, hands: Hands) -> DryRunHost:
+        """See `ContractWorld`."""
+        return DryRunHost(self.port(hands))
+
+    def unreachable(self) -> OpenSshHost:
+        """See `ContractWorld`."""
+        host = self._connections.lab_hosts[0]
+        nowhere = Endpoint(
+            name="lab/zfs-x",
+            address="127.0.0.1",
+            port=1,
+            user="root",
+            host_keys=tuple(host.host_keys),
+            private_key=host.key_path.read_bytes(),
+        )
+        return OpenSshHosts(self._connections._setup("contract/nobody", 1)).open(nowhere)
+
+    def cut_next(self, after_bytes: int) -> None:
+        """See `ContractWorld`."""
+        self._connections.breaker.through = f"head -c {after_bytes}"
+
+    @asynccontextmanager
+    async def hang_next(self, after_bytes: int) -> AsyncIterator[asyncio.Event]:
+        """See `ContractWorld`."""
+        self._connections.breaker.through = f"(head -c {after_bytes}; exec sleep 600)"
+        self.transfers.reached = asyncio.Event()
+        yield self.transfers.reached
+        self.transfers.reached = None
