@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
@@ -122,6 +123,20 @@ class KubeClient:
             ) from error
         configuration.connection_pool_maxsize = CONNECTIONS
         return k8s.ApiClient(configuration)
+
+
+def default_kubeconfig() -> str:
+    """The path of the user's kubeconfig, as kubectl finds it without KUBECONFIG."""
+    return str(Path.home() / ".kube" / "config")
+
+
+def default_namespace(kubeconfig: str) -> str:
+    """The namespace of the kubeconfig's current context; `default` when it names none."""
+    try:
+        _, current = _config.list_kube_config_contexts(kubeconfig)
+    except (k8s_config.ConfigException, OSError):
+        return "default"
+    return str(current["context"].get("namespace") or "default")
 
 
 def _parsed(data: bytes) -> Any:
