@@ -108,7 +108,8 @@ def _port(folder: Path, name: str, preferred: int) -> int:
         if running or not processes.is_listening(port):
             return port
         preferred = port + len(RESERVED_NAMES)
-    port = processes.free_port(preferred)
+    others = {int(other.read_text(encoding="ascii")) for other in folder.parent.glob("*/port")}
+    port = processes.free_port(preferred, others)
     record.write_text(f"{port}\n", encoding="ascii")
     return port
 

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,9 +116,11 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def free_port(preferred: int) -> int:
-    """The first port of 127.0.0.1 from `preferred` on that nobody listens at."""
+def free_port(preferred: int, promised: Container[int] = ()) -> int:
+    """The first port of 127.0.0.1 from `preferred` on that is neither bound nor promised."""
     for port in range(preferred, preferred + 500):
+        if port in promised:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -74,11 +75,20 @@ def test_a_digest_changes_with_content_and_words_only(tmp_path: Path) -> None:
 
 
 def test_a_listening_port_is_not_free() -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert free_port(port) != port
+
+
+@pytest.mark.usefixtures("cache_folder")
+def test_hosts_have_different_ports_where_preferred_ones_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(identity, "FIRST_PORT", server.getsockname()[1] - 1)
+        ports = [host.port for host in identity.identities(["zfs-a"])]
+        assert len(set(ports)) == len(ports) == 3
+        assert server.getsockname()[1] not in ports
 
 
 @pytest.mark.usefixtures("cache_folder")
