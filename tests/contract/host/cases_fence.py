@@ -10,7 +10,6 @@ from backstay.domain.zfs import SnapshotRef
 from contract.host.worlds import ContractWorld, Story
 
 RULE = pytest.mark.rule("Single writer, fenced at the host")
-MINE = "contract/fence"
 
 
 @RULE
@@ -19,11 +18,11 @@ async def test_a_claim_names_what_it_found_on_each_root(world: ContractWorld) ->
     await world.target.create(f"{root}/theirs")
     await world.target.create(f"{root}/ours")
     await world.target.set(f"{root}/theirs", "dev.backstay:writer", "3:other/installation")
-    port = world.port(world.target, term=5, installation=MINE)
+    port = world.port(world.target, term=5, installation=world.own)
     states = await port.claim([f"{root}/ours", f"{root}/theirs", f"{root}/none"])
     assert [s.outcome for s in states] == ["Held", "Foreign", "Missing"]
     assert states[1].writer == "3:other/installation"
-    assert await world.target.local(f"{root}/ours", "dev.backstay:writer") == f"5:{MINE}"
+    assert await world.target.local(f"{root}/ours", "dev.backstay:writer") == f"5:{world.own}"
     assert await world.target.local(f"{root}/theirs", "dev.backstay:writer") == (
         "3:other/installation"
     )
@@ -32,8 +31,8 @@ async def test_a_claim_names_what_it_found_on_each_root(world: ContractWorld) ->
 @RULE
 async def test_a_root_with_a_higher_term_of_ours_is_superseded(world: ContractWorld) -> None:
     root = world.target.root
-    await world.target.set(root, "dev.backstay:writer", f"9:{MINE}x")
-    port = world.port(world.target, term=5, installation=f"{MINE}x")
+    await world.target.set(root, "dev.backstay:writer", f"9:{world.own}")
+    port = world.port(world.target, term=5, installation=world.own)
     (state,) = await port.claim([root])
     assert state.outcome == "Superseded"
     with pytest.raises(Refused) as error:
@@ -47,7 +46,7 @@ async def test_an_older_leader_is_refused_at_target_and_source(world: ContractWo
     story = Story(world)
     member = await story.member("d0")
     await world.source.snapshot(f"{member.source}@x")
-    root, mine = world.target.root, f"{MINE}y"
+    root, mine = world.target.root, world.own
     old_target = world.port(world.target, term=5, installation=mine)
     old_source = world.port(world.source, term=5, installation=mine)
     await old_target.claim([root])
@@ -77,7 +76,7 @@ async def test_another_installation_touches_nothing_of_ours(world: ContractWorld
     story = Story(world)
     await story.claim()
     root = world.target.root
-    foreign = world.port(world.target, term=99, installation="other/backstay")
+    foreign = world.port(world.target, term=99, installation=f"{world.own}-foreign")
     (state,) = await foreign.claim([root])
     assert state.outcome == "Foreign"
     with pytest.raises(Refused) as error:

@@ -184,7 +184,7 @@ async def test_nothing_is_received_into_another_lineage_or_a_primary(world: Cont
 @pytest.mark.rule("Single writer, fenced at the host")
 async def test_an_older_leader_receives_nothing(world: ContractWorld) -> None:
     story = Story(world)
-    mine = "contract/transfers"
+    mine = world.own
     member = await story.member("d0")
     (point,) = await story.point(member)
     root = world.target.root

@@ -72,6 +72,7 @@ class FakeContractWorld:
         pools = {"tank": 2 * GIB, "backup": 2 * GIB}
         self.source = FakeHands(self.world.host("lab/zfs-a", pools=pools), "tank/c")
         self.target = FakeHands(self.world.host("lab/zfs-b", pools=pools), "backup/c")
+        self.own = "contract/own"
         self.transfers: FakeTransfers = self.world.transfers
 
     def port(self, hands: Hands, *, term: int = 1, installation: str | None = None) -> FakePort:

@@ -205,14 +205,12 @@ class RealContractWorld:
         self.target = target
         self.transfers = _ListeningTransfers()
         self._connections = connections
-        self._suffix = suffix
+        self.own = f"contract/own-{suffix}"
 
     def port(self, hands: Hands, *, term: int = 1, installation: str | None = None) -> OpenSshHost:
         """See `ContractWorld`."""
         assert isinstance(hands, RealHands)
-        # Terms are remembered by the hosts: an installation of a test is a new one each time.
-        own = installation and f"{installation}{self._suffix}"
-        return self._connections.port(hands.host, term=term, installation=own)
+        return self._connections.port(hands.host, term=term, installation=installation)
 
     def dry(self, hands: Hands) -> DryRunHost:
         """See `ContractWorld`."""

@@ -81,6 +81,8 @@ class ContractWorld(Protocol):
     source: Hands
     target: Hands
     transfers: TransferPort
+    own: str
+    """An installation id that only this test uses; hosts remember terms."""
 
     def port(self, hands: Hands, *, term: int = 1, installation: str | None = None) -> HostPort:
         """A leader's port to one of the hosts; without an installation: the usual one."""

@@ -27,8 +27,8 @@ from backstay_host.protocol import (
     from_json,
 )
 
-GREETING_S = 30.0
-"""ConnectTimeout (10 s), a slow login shell and the start of Python."""
+GREETING_S = 60.0
+"""ConnectTimeout (10 s), a slow login (DNS, PAM) on a host at its limit, the start of Python."""
 GRACE_S = 5.0
 """The host's own deadline comes first; so much later the connection is given up."""
 GOODBYE_S = 5.0
