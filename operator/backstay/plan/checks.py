@@ -34,7 +34,10 @@ def member_conflict(
     if (conflict := _source_conflict(dataset)) is not None:
         return conflict
     replica = target_listing.datasets.get(member.target)
-    return None if replica is None else replica_conflict(dataset, replica)
+    is_under_way = member.target in task.in_flight or member.target in target_listing.busy
+    if replica is None or (is_under_way and not replica.snapshots):
+        return None
+    return replica_conflict(dataset, replica)
 
 
 def _place_conflict(

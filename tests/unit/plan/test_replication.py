@@ -322,6 +322,13 @@ class TestConflicts:
         assert situation.conflict("disk") == "SourceMissing"
         assert plan_preparation(situation.seen) == NOTHING
 
+    def test_a_first_seed_under_way_is_none(self) -> None:
+        """While it is received, the dataset shows neither a snapshot nor a token."""
+        situation = world(source={"disk": "a#"}, target={"disk": ""})
+        assert situation.conflict() == "NoCommonBase"
+        assert situation.with_in_flight("disk").conflict() is None
+        assert situation.with_busy("disk").conflict() is None
+
     def test_without_a_base_nothing_is_taken_in_vain(self) -> None:
         assert snapshots(world(source={"disk": ""}, target={"disk": "a"})) == ()
         assert world(source={"disk": ""}, target={"disk": "a"}).conflict() == "NoCommonBase"
