@@ -12,7 +12,7 @@ core.status("erp")["conditions"]
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -181,7 +181,7 @@ class Core:
         key = ObjectKey(kind, NAMESPACE, name)
         known = self.bodies.get(key)
         self._uids += 1
-        metadata = known["metadata"] if known else {"uid": f"uid-{self._uids}", "generation": 0}
+        metadata = known["metadata"] if known else self._newborn()
         metadata = {
             **metadata,
             "namespace": NAMESPACE,
@@ -192,6 +192,17 @@ class Core:
         self.bodies[key] = body
         self.registry.put(kind, body)
         self.ring(key)
+
+    def _newborn(self) -> dict[str, Any]:
+        born = self.world.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"uid": f"uid-{self._uids}", "generation": 0, "creationTimestamp": born}
+
+    def replace(self, kind: str, name: str) -> None:
+        """`kubectl replace --force`, with nobody waiting for finalizers: another uid, no status."""
+        key = ObjectKey(kind, NAMESPACE, name)
+        old = self.bodies.pop(key)
+        self.statuses.pop(f"{kind}/{name}", None)
+        self.apply(kind, name, old["spec"])
 
     def annotate(self, kind: str, name: str, annotation: str, value: str) -> None:
         """`kubectl annotate`."""
@@ -237,6 +248,11 @@ class Core:
             self.registry.put(key.kind, body)
             self.ring(key)
 
+    async def kill(self) -> None:
+        """`kill -9`: its streams end with their ssh, all memory is lost; a new leader begins."""
+        await self.passes.lanes.stop()
+        self.restart()
+
     def ring(self, key: Key) -> None:
         """The key runs in the next round."""
         if key not in self._rung:
@@ -253,8 +269,25 @@ class Core:
 
     async def run(self, key: Key) -> float | None:
         """One run of a key; the seconds until it is due again."""
+        self.ran[key] += 1
         again = await (self.passes.run(key) if isinstance(key, Route) else self.objects.run(key))
-        return None if again is None else again.in_s
+        if again is None:
+            self._due.pop(key, None)
+            return None
+        self._due[key] = self.world.monotonic_s + again.in_s
+        return again.in_s
+
+    async def live(self, seconds: float) -> None:
+        """So much time passes, and every key runs when it said that it is due, or was rung."""
+        end = self.world.monotonic_s + seconds
+        await self.settle()
+        while self._due and (due := min(self._due.values())) <= end:
+            self.world.advance(max(due - self.world.monotonic_s, 0.0))
+            for key in [k for k, at in self._due.items() if at <= due]:
+                del self._due[key]
+                self.ring(key)
+            await self.settle()
+        self.world.advance(max(end - self.world.monotonic_s, 0.0))
 
     async def passing(self, seconds: float = 0.0) -> None:
         """Time passes, then every route is passed and everything settles."""
@@ -272,6 +305,8 @@ class Core:
 
     def _start(self) -> None:
         self._rung: deque[Key] = deque()
+        self._due: dict[Key, float] = {}
+        self.ran: Counter[Key] = Counter()
         self.registry = Registry()
         self.facts: dict[ObjectKey, PairFacts] = {}
         book = Book()

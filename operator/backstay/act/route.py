@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from backstay.api.words import Reason
 from backstay.domain.errors import Stalled, Waiting
 from backstay.domain.pairs import Conflict
 from backstay.domain.steps import (
@@ -19,7 +20,9 @@ from backstay.domain.steps import (
     Prune,
     RestorePosture,
     TakeSnapshots,
+    Transfer,
 )
+from backstay.domain.zfs import HostListing
 from backstay.ports.host import HostPort, Progress, TransferPort
 
 
@@ -86,6 +89,27 @@ async def take_snapshots(hands: Hands, steps: Sequence[TakeSnapshots]) -> Done:
 async def send_pipe(hands: Hands, pipe: Pipe, progress: Progress) -> PipeOutcome:
     """The members of the pipe were sent until the first failure; both ends have ended."""
     return await hands.transfers.transfer(hands.source, hands.target, pipe, progress)
+
+
+def missing_transfers(pipe: Pipe, target: HostListing) -> tuple[Transfer, ...]:
+    """Those whose GUID the target does not have: no exit code counts (rule *Commit truth*)."""
+    return tuple(t for t in pipe.transfers if not _has_arrived(t, target))
+
+
+def _has_arrived(transfer: Transfer, target: HostListing) -> bool:
+    replica = target.datasets.get(transfer.target_dataset)
+    return replica is not None and replica.snapshot_by_guid(transfer.guid) is not None
+
+
+def why_missing(transfer: Transfer, outcome: PipeOutcome) -> Conflict:
+    """What ended the pipe before this member, its first one that is missing, had arrived."""
+    if outcome.failure is not None:
+        return Conflict(reason=outcome.failure.reason, message=outcome.failure.message)
+    return Conflict(
+        reason=Reason.TRANSFER_FAILED,
+        message=f"{transfer.target_dataset}@{transfer.snapshot} did not arrive, though no command "
+        f"failed: it is sent again",
+    )
 
 
 async def prune_sides(hands: Hands, source: Prune, target: Prune) -> Done:

@@ -103,7 +103,6 @@ async def _preview_route(
         clock=clock,
         hooks=CycleHooks(
             start_lane=lambda lane, _hands: lanes.append(lane),
-            arrived=lambda _target: None,
             failed=lambda _transfer, _why: None,
             progress=lambda _target, _moved: None,
         ),

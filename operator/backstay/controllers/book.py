@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from backstay.domain.pairs import Conflict, PairState, Route
-from backstay.report.state import remembered
 
 PASSES_KEPT = 15
 """Passes whose durations make the mean that the deadline leaves room for."""
@@ -25,23 +24,40 @@ class _Trouble:
     not_before_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When a pair's last pass over a route began, and whether its point is newer since."""
+
+    began_s: float
+    has_news: bool
+
+
 @dataclass(slots=True)
 class Book:
     """Pair states by route, durations, members in trouble."""
 
     states: dict[tuple[str, Route], PairState] = field(default_factory=dict)
+    looks: dict[tuple[str, Route], Look] = field(default_factory=dict)
     served: dict[str, tuple[object, ...]] = field(default_factory=dict)
     """`pair route` → what its spec was (uid, generation, request …) when it was last passed."""
-    lineages: dict[str, frozenset[str]] = field(default_factory=dict)
+    lineages: dict[tuple[str, Route], frozenset[str]] = field(default_factory=dict)
     active_site: dict[str, str] = field(default_factory=dict)
     _durations: dict[Route, deque[float]] = field(default_factory=dict)
     _troubles: dict[tuple[Route, str], _Trouble] = field(default_factory=dict)
 
-    def record(self, route: Route, states: Iterable[PairState]) -> None:
-        """The newest state of each pair is known; points survive a target that was not seen."""
+    def record(self, route: Route, states: Iterable[PairState], began_s: float) -> None:
+        """The newest state of each pair is known, and whether it is news."""
         for state in states:
             key = (state.key, route)
-            self.states[key] = remembered(state, self.states.get(key))
+            before = self.states.get(key)
+            self.states[key] = state
+            new = (state.point, state.as_of)
+            is_same = before is not None and (before.point, before.as_of) == new
+            self.looks[key] = Look(began_s, has_news=not is_same)
+
+    def route_states(self, route: Route) -> dict[str, PairState]:
+        """The states on a route by pair."""
+        return {pair: state for (pair, at), state in self.states.items() if at == route}
 
     def pair_states(self, pair: str, routes: Iterable[Route]) -> tuple[PairState, ...]:
         """The pair's states on those routes that were passed."""
@@ -96,26 +112,29 @@ class Book:
             t for (r, t), x in self._troubles.items() if r == route and x.not_before_s > now_s
         )
 
-    def next_retry_s(self, route: Route, now_s: float) -> float | None:
-        """Seconds until the first cooling member may be tried again."""
-        waits = [
-            x.not_before_s - now_s
+    def retry_at_s(self, route: Route, pair: str, after_s: float) -> float | None:
+        """When the first of the pair's pauses ends that had not ended by `after_s`."""
+        ends = [
+            x.not_before_s
             for (r, _), x in self._troubles.items()
-            if r == route and x.not_before_s > now_s
+            if r == route and x.member[0] == pair and x.not_before_s > after_s
         ]
-        return min(waits, default=None)
+        return min(ends, default=None)
 
     def forget_pair(self, pair: str) -> None:
         """Nothing is remembered of the pair; its data is where it was."""
         self.states = {k: v for k, v in self.states.items() if k[0] != pair}
+        self.looks = {k: v for k, v in self.looks.items() if k[0] != pair}
+        self.lineages = {k: v for k, v in self.lineages.items() if k[0] != pair}
         self._troubles = {k: v for k, v in self._troubles.items() if v.member[0] != pair}
         self.served = {k: v for k, v in self.served.items() if not k.startswith(f"{pair} ")}
-        self.lineages.pop(pair, None)
         self.active_site.pop(pair, None)
 
     def forget_all(self) -> None:
         """Leadership was lost: the next leader, also if it is us, looks for itself."""
         self.states.clear()
+        self.looks.clear()
+        self.lineages.clear()
         self.served.clear()
         self.active_site.clear()
         self._troubles.clear()

@@ -11,8 +11,16 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from backstay.act.route import Done, Hands, prepare_target, prune_sides, send_pipe, take_snapshots
-from backstay.api.words import Reason
+from backstay.act.route import (
+    Done,
+    Hands,
+    missing_transfers,
+    prepare_target,
+    prune_sides,
+    send_pipe,
+    take_snapshots,
+    why_missing,
+)
 from backstay.domain.pairs import Conflict, Route, RouteObservation
 from backstay.domain.steps import Pipe, PipeOutcome, Transfer
 from backstay.domain.zfs import HostListing
@@ -32,8 +40,6 @@ class CycleHooks:
 
     start_lane: Callable[[Lane, Hands], None]
     """Begin streams that may outlast the pass."""
-    arrived: Callable[[str], None]
-    """Called with a target dataset whose increment was read back."""
     failed: Callable[[Transfer, Conflict], None]
     progress: Callable[[str, int], None]
     """Called with a target dataset and the bytes that have moved into it."""
@@ -104,18 +110,14 @@ class Cycle:
         pair_of = {m.target: m.pair for m in self.seen.members}
         share = outcome.sent_bytes // max(len(pipe.transfers), 1)
         self.transfer_s = outcome.duration_s
-        missing = []
+        missing = missing_transfers(pipe, self.seen.target)
         for transfer in pipe.transfers:
-            replica = self.seen.target.datasets.get(transfer.target_dataset)
-            if replica is not None and replica.snapshot_by_guid(transfer.guid) is not None:
-                self.hooks.arrived(transfer.target_dataset)
+            if transfer not in missing:
                 pair = pair_of[transfer.target_dataset]
                 self.moved[pair] = self.moved.get(pair, 0) + share
-            else:
-                missing.append(transfer)
         if missing:
             # The first one ended the pipe; those behind it were never tried.
-            why = _why(missing[0], outcome)
+            why = why_missing(missing[0], outcome)
             self.hooks.failed(missing[0], why)
             self.failures[missing[0].target_dataset] = why
 
@@ -142,13 +144,3 @@ class Cycle:
             self.hooks.progress(pipe.transfers[index].target_dataset, moved)
 
         return report
-
-
-def _why(transfer: Transfer, outcome: PipeOutcome) -> Conflict:
-    if outcome.failure is not None:
-        return Conflict(reason=outcome.failure.reason, message=outcome.failure.message)
-    return Conflict(
-        reason=Reason.TRANSFER_FAILED,
-        message=f"{transfer.target_dataset}@{transfer.snapshot} did not arrive, though no command "
-        f"failed: it is sent again",
-    )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import structlog
 
+from backstay.api.v1alpha1.replicationpair import ReplicationPair
+from backstay.controllers.keys import ObjectKey
 from backstay.controllers.passes import RoutePasses
 from backstay.controllers.registry import Entry
 from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import Shares
-from backstay.domain.errors import BackstayError, Unreachable
-from backstay.domain.pairs import Conflict, PairTask, Route
-from backstay.domain.zfs import LINEAGE, HostListing
-from backstay.observe.route import survey_side
+from backstay.domain import pairs
+from backstay.domain.errors import BackstayError
+from backstay.domain.pairs import Route
+from backstay.plan.lineages import lineages_between
 from backstay.plan.pruning import plan_farewell
-from backstay.plan.resolve import ResolvedPair
+from backstay.plan.resolve import pair_entries
 from backstay.ports.host import SurveyRequest
 from backstay.ports.kube import Gone, KubePort, Notice
 
@@ -36,74 +39,81 @@ class Farewell:
         self._finalizer = finalizer
         self._tries: dict[str, int] = {}
 
-    async def run(self, entry: Entry, resolved: ResolvedPair | Conflict) -> Again | None:
+    async def end_streams(self, pair: str, wanted: Mapping[Route, pairs.PairTask]) -> None:
+        """Of the pair's streams beside passes only those go on that are wanted of it now."""
+        await self._passes.end_streams(pair, wanted)
+
+    async def gone(self, key: ObjectKey) -> None:
+        """Nothing of a pair without an object goes on, and nothing is remembered of it."""
+        pair = f"{key.namespace}/{key.name}"
+        await self._passes.end_streams(pair, {})
+        self._shares.book.forget_pair(pair)
+
+    async def run(self, entry: Entry, pair: ReplicationPair) -> Again | None:
         """The pair's streams have ended, its bookmarks are gone, and the object may go.
 
         After `TRIES` failures the object is released with a warning that names what may remain.
+        It needs no policy, which may have gone before.
         """
         if self._finalizer not in entry.finalizers:
-            self._shares.book.forget_pair(f"{entry.ref.namespace}/{entry.ref.name}")
+            await self.gone(entry.key)
             return None
-        problem = await self._remove_bookmarks(entry, resolved)
+        problem = await self._remove_bookmarks(_key(entry), pair)
         if problem is not None:
             tried = self._tries[entry.ref.uid] = self._tries.get(entry.ref.uid, 0) + 1
             log.warning("farewell-failed", pair=str(entry.ref), tried=tried, why=problem)
             if tried < TRIES:
                 return Again(in_s=PAUSE_S)
+        await self.release(entry, problem)
+        return None
+
+    async def release(self, entry: Entry, problem: str | None) -> None:
+        """The object may go; a problem is told in an event."""
+        if problem is not None:
             await self._warn(entry, problem)
         with suppress(Gone):
             await self._kube.patch_finalizers(entry.ref, remove=(self._finalizer,))
         self._tries.pop(entry.ref.uid, None)
-        self._shares.book.forget_pair(f"{entry.ref.namespace}/{entry.ref.name}")
-        return None
+        await self.gone(entry.key)
 
-    async def _remove_bookmarks(
-        self, entry: Entry, resolved: ResolvedPair | Conflict
-    ) -> str | None:
+    async def _remove_bookmarks(self, key: str, pair: ReplicationPair) -> str | None:
         """Why bookmarks may remain; None when none does."""
-        if isinstance(resolved, Conflict):
-            return None if not self._shares.book.lineages.get(_key(entry)) else resolved.message
-        for route, task in resolved.shares.items():
-            targets = frozenset(e.target for e in task.entries)
-            await self._passes.lanes.cancel(
-                lambda at, held, route=route, targets=targets: (  # type: ignore[misc]
-                    at == route and any(_covers(targets, t) for t in held)
-                )
-            )
-            try:
-                async with self._passes.alone(route):
-                    problem = await self._clear_route(_key(entry), route, task)
-            except BackstayError as error:
-                problem = error.message
-            if problem is not None:
-                return problem
-        return None
+        site = self._shares.book.active_site.get(key, pair.spec.preferred_site)
+        await self._passes.end_streams(key, {})
+        problems = []
+        for route, entries in pair_entries(pair, site).items():
+            async with self._passes.alone(route):
+                # A pass that was under way may have begun another one.
+                await self._passes.end_streams(key, {})
+                try:
+                    problems += await self._clear_route(key, route, entries)
+                except BackstayError as error:
+                    problems.append(error.message)
+        return problems[0] if problems else None
 
-    async def _clear_route(self, key: str, route: Route, task: PairTask) -> str | None:
+    async def _clear_route(
+        self, key: str, route: Route, entries: Sequence[pairs.Entry]
+    ) -> list[str]:
         finder = self._shares.finder
         source = await finder.find(route.source)
-        await finder.claim(source, ())
-        roots = tuple((e.source, e.recursive) for e in task.entries)
+        await finder.claim(route.source, source, ())
+        roots = tuple((e.source, e.recursive) for e in entries)
         listing = await source.survey(SurveyRequest(roots=roots, sync=False))
-        lineages = self._shares.book.lineages.get(key) or await self._lineages_at(route, task)
+        lineages = self._shares.book.lineages.get((key, route))
+        if lineages is None:
+            # No pass of ours has seen the pair: the target knows.
+            target = await finder.find(route.target)
+            roots = tuple((e.target, e.recursive) for e in entries)
+            replicas = await target.survey(SurveyRequest(roots=roots, sync=False))
+            lineages = lineages_between(entries, listing, replicas)
         prune = plan_farewell(listing.datasets, lineages)
         failures = await source.prune(prune) if prune.bookmarks else ()
-        return failures[0].message if failures else None
-
-    async def _lineages_at(self, route: Route, task: PairTask) -> frozenset[str]:
-        """The lineages that the pair's replicas carry, when no pass of ours has seen them."""
-        target = await self._shares.finder.find(route.target)
-        roots = tuple((e.target, e.recursive) for e in task.entries)
-        listing = await survey_side(target, SurveyRequest(roots=roots, sync=False))
-        if not isinstance(listing, HostListing):
-            raise Unreachable(listing.reason, listing.message)
-        found = (d.properties.get(LINEAGE) for d in listing.datasets.values())
-        return frozenset(lineage for lineage in found if lineage is not None)
+        return [failure.message for failure in failures]
 
     async def _warn(self, entry: Entry, problem: str) -> None:
         said = (
-            f"released after {TRIES} tries; bookmarks backstay_* may remain on the source and can "
-            f"be destroyed by hand; all data stays. The last problem: {problem}"
+            f"released; bookmarks backstay_* may remain on the source and can "
+            f"be destroyed by hand; all data stays. The problem: {problem}"
         )
         notice = Notice(type="Warning", reason="BookmarksLeft", message=said)
         try:
@@ -114,7 +124,3 @@ class Farewell:
 
 def _key(entry: Entry) -> str:
     return f"{entry.ref.namespace}/{entry.ref.name}"
-
-
-def _covers(targets: frozenset[str], held: str) -> bool:
-    return any(held == t or held.startswith(f"{t}/") for t in targets)

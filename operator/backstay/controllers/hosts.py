@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from backstay.api.words import Reason
 from backstay.controllers.registry import Registry
 from backstay.domain.errors import Refused, Stalled
 from backstay.domain.pairs import HostKey
+from backstay.domain.zfs import WRITER, HostListing
 from backstay.plan.resolve import find_host
 from backstay.ports.host import Endpoint, HostDirectory, HostPort
 from backstay.ports.kube import KubePort
 
 PRIVATE_KEY = "ssh-privatekey"
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What holds at a host: since which term, and the mark on each receive root."""
+
+    term: int
+    writers: Mapping[str, str]
+
+    def covers(self, term: int, roots: Sequence[str]) -> bool:
+        return self.term == term and self.writers.keys() >= set(roots)
 
 
 class HostFinder:
@@ -29,7 +42,7 @@ class HostFinder:
         self._kube = kube
         self._directory = directory
         self._term = term
-        self._claims: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._claims: dict[HostKey, _Claim] = {}
 
     async def find(self, key: HostKey) -> HostPort:
         """The port of the host.
@@ -67,16 +80,16 @@ class HostFinder:
         host = None if site is None else find_host(site, key.host)
         return () if host is None else tuple(host.receive_roots)
 
-    async def claim(self, host: HostPort, roots: Sequence[str]) -> dict[str, str]:
+    async def claim(self, key: HostKey, host: HostPort, roots: Sequence[str]) -> dict[str, str]:
         """This leader's term is known at the host and writes to the roots that are ours.
 
         Returns the roots of other installations with their writers. Raises `Refused` when the
         host knows a higher term of ours. A claim that held is not repeated within a term.
         """
-        wanted = tuple(sorted(roots))
-        if self._claims.get((host.name, wanted)) == self._term():
+        known = self._claims.get(key)
+        if known is not None and known.covers(self._term(), roots):
             return {}
-        states = await host.claim(wanted)
+        states = await host.claim(tuple(sorted(roots)))
         superseded = next((s for s in states if s.outcome == "Superseded"), None)
         if superseded is not None:
             raise Refused(
@@ -85,5 +98,21 @@ class HostFinder:
                 higher_term=int(superseded.writer.partition(":")[0] or 0),
             )
         if all(s.outcome == "Held" for s in states):
-            self._claims[host.name, wanted] = self._term()
+            self._claims[key] = _Claim(self._term(), {s.root: s.writer for s in states})
         return {s.root: s.writer for s in states if s.outcome == "Foreign"}
+
+    async def claim_lost(
+        self, key: HostKey, host: HostPort, listing: HostListing
+    ) -> dict[str, str]:
+        """Roots that the listing shows without our mark were claimed anew; returned as by `claim`.
+
+        A receive root may be made again, or given to another installation, while we lead.
+        """
+        known = self._claims.get(key)
+        if known is None or all(
+            root in listing.datasets and listing.datasets[root].properties.get(WRITER) == writer
+            for root, writer in known.writers.items()
+        ):
+            return {}
+        del self._claims[key]
+        return await self.claim(key, host, tuple(known.writers))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import structlog
-
-from backstay.act.route import Hands, send_pipe
+from backstay.act.route import Hands, missing_transfers, send_pipe, why_missing
 from backstay.domain.errors import BackstayError
-from backstay.domain.pairs import Route
-from backstay.domain.steps import Pipe
+from backstay.domain.pairs import Conflict, Route
+from backstay.domain.steps import Pipe, Transfer
 from backstay.plan.transfers import Lane
-
-log = structlog.get_logger(__name__)
+from backstay.ports.host import SurveyRequest
 
 LANES_A_ROUTE = 2
 """Seeds side by side on one route: a second one fills the pauses of the first, more only share."""
@@ -22,13 +19,22 @@ LANES_A_ROUTE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneEnd:
-    """How a lane ended: the targets that it carried, and the first failure with its target."""
+    """How a lane ended: whose targets it carried, and the first that did not arrive, and why."""
 
     route: Route
-    targets: tuple[str, ...]
-    failed_target: str | None
-    reason: str
-    message: str
+    owners: Mapping[str, tuple[str, str]]
+    """Target dataset → (pair, member)."""
+    failed_target: str | None = None
+    why: Conflict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A lane under way, or waiting for its place."""
+
+    route: Route
+    lane: Lane
+    owners: Mapping[str, tuple[str, str]]
 
 
 class Lanes:
@@ -42,62 +48,76 @@ class Lanes:
         self._ended = ended
         self._progress = progress
         self._slots: dict[Route, asyncio.Semaphore] = {}
-        self._tasks: dict[asyncio.Task[None], tuple[Route, frozenset[str]]] = {}
+        self._tasks: dict[asyncio.Task[None], _Run] = {}
 
-    def start(self, route: Route, lane: Lane, hands: Hands) -> None:
-        """The lane runs as soon as one of the route's places is free."""
-        targets = tuple(t.target_dataset for p in lane.pipes for t in p.transfers)
-        task = asyncio.create_task(self._run(route, lane, hands, targets), name=f"lane {route}")
-        self._tasks[task] = (route, frozenset(targets))
+    def start(
+        self, route: Route, lane: Lane, hands: Hands, owners: Mapping[str, tuple[str, str]]
+    ) -> None:
+        """The lane runs as soon as one of the route's places is free.
+
+        `owners` has the (pair, member) of each of its target datasets.
+        """
+        mine = {t.target_dataset: owners[t.target_dataset] for t in _transfers(lane)}
+        run = _Run(route, lane, mine)
+        task = asyncio.create_task(self._run(run, hands), name=f"lane {route}")
+        self._tasks[task] = run
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     def in_flight(self, route: Route) -> frozenset[str]:
         """Target datasets of the route's lanes."""
-        return frozenset(t for r, targets in self._tasks.values() if r == route for t in targets)
+        return frozenset(
+            t for run in self._tasks.values() if run.route == route for t in run.owners
+        )
 
-    def busy_targets(self) -> frozenset[str]:
-        """Target datasets of all lanes."""
-        return frozenset(t for _, targets in self._tasks.values() for t in targets)
-
-    async def cancel(self, wanted: Callable[[Route, frozenset[str]], bool]) -> None:
-        """The lanes for which `wanted` says so have ended, with their children."""
-        tasks = [t for t, (route, targets) in self._tasks.items() if wanted(route, targets)]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=30)
+    async def cancel(self, pair: str, *, unless: Callable[[Route, Transfer], bool]) -> None:
+        """The lanes that carry anything of the pair that is not wanted have ended, with all
+        their children; what had arrived is kept and gone on with when it is wanted again.
+        """
+        await self._cancel(
+            task
+            for task, run in self._tasks.items()
+            for transfer in _transfers(run.lane)
+            if run.owners[transfer.target_dataset][0] == pair and not unless(run.route, transfer)
+        )
 
     async def stop(self) -> None:
         """No lane runs."""
-        await self.cancel(lambda _route, _targets: True)
+        await self._cancel(self._tasks)
 
-    async def _run(self, route: Route, lane: Lane, hands: Hands, targets: tuple[str, ...]) -> None:
-        failed: tuple[str | None, str, str] = (None, "", "")
-        async with self._slots.setdefault(route, asyncio.Semaphore(LANES_A_ROUTE)):
-            for pipe in lane.pipes:
-                failed = await self._send(route, pipe, hands)
-                if failed[0] is not None:
+    async def _cancel(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        chosen = set(tasks)
+        for task in chosen:
+            task.cancel()
+        if chosen:
+            await asyncio.wait(chosen, timeout=30)
+
+    async def _run(self, run: _Run, hands: Hands) -> None:
+        failed: tuple[str | None, Conflict | None] = (None, None)
+        async with self._slots.setdefault(run.route, asyncio.Semaphore(LANES_A_ROUTE)):
+            for pipe in run.lane.pipes:
+                why = await self._send(run.route, pipe, hands)
+                if why is not None:
+                    failed = pipe.transfers[0].target_dataset, why
                     break
-        end = LaneEnd(
-            route=route,
-            targets=targets,
-            failed_target=failed[0],
-            reason=failed[1],
-            message=failed[2],
-        )
+        end = LaneEnd(route=run.route, owners=run.owners, failed_target=failed[0], why=failed[1])
         # After this callback the task counts as ended, so that the pass it rings sees it gone.
         asyncio.get_running_loop().call_soon(self._ended, end)
 
-    async def _send(self, route: Route, pipe: Pipe, hands: Hands) -> tuple[str | None, str, str]:
-        target = pipe.transfers[0].target_dataset
+    async def _send(self, route: Route, pipe: Pipe, hands: Hands) -> Conflict | None:
+        """Why the pipe's only member did not arrive; None when it was read back at the target."""
+        transfer = pipe.transfers[0]
+        target = transfer.target_dataset
         try:
             outcome = await send_pipe(
                 hands, pipe, lambda _index, moved: self._progress(route, target, moved)
             )
+            listing = await hands.target.survey(SurveyRequest(roots=((target, False),), sync=False))
         except BackstayError as error:
-            log.warning("stream-failed", route=str(route), target=target, reason=error.reason)
-            return target, error.reason, error.message
-        if outcome.failure is None:
-            return None, "", ""
-        log.warning("stream-failed", route=str(route), target=target, why=outcome.failure.message)
-        return target, outcome.failure.reason, outcome.failure.message
+            return Conflict(reason=error.reason, message=error.message)
+        if not missing_transfers(pipe, listing):
+            return None
+        return why_missing(transfer, outcome)
+
+
+def _transfers(lane: Lane) -> list[Transfer]:
+    return [transfer for pipe in lane.pipes for transfer in pipe.transfers]

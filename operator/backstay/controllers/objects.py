@@ -77,9 +77,13 @@ class ObjectRuns:
         """The object's status is true as of now; returns when it must be looked at again."""
         entry = self._registry.entry(key)
         if entry is None:
+            await self._farewell.gone(key)
             return None
         match entry.value:
             case Invalid() as invalid:
+                if entry.deleting and FINALIZER in entry.finalizers:
+                    await self._farewell.release(entry, "; ".join(invalid.errors))
+                    return None
                 before = entry.status.get("conditions", ())
                 status = invalid_status(before, invalid.errors, invalid.generation, self._now())
                 self._sink.publish(entry.ref, status, rpo_s=None)
@@ -93,23 +97,27 @@ class ObjectRuns:
 
     async def _pair(self, entry: Entry, pair: ReplicationPair) -> Again | None:
         key = f"{entry.ref.namespace}/{entry.ref.name}"
+        if entry.deleting:
+            return await self._farewell.run(entry, pair)
         resolved = self._shares.resolve(entry.ref.namespace, entry.ref.name, self._now())
         assert resolved is not None
-        if entry.deleting:
-            return await self._farewell.run(entry, resolved)
-        usable = isinstance(resolved, ResolvedPair)
-        if usable and FINALIZER not in entry.finalizers:
-            # Before anything of ours exists at a host, so that no bookmark is left behind.
-            try:
-                await self._kube.patch_finalizers(entry.ref, add=(FINALIZER,))
-            except Gone:
-                return None
-        if isinstance(resolved, ResolvedPair) and not resolved.suspended:
-            for route in resolved.shares:
-                if self._shares.is_new(route, key):
-                    self._hooks.ring(route)
-        facts = self._facts(entry, pair, resolved)
+        is_done = True
+        if isinstance(resolved, ResolvedPair):
+            if FINALIZER not in entry.finalizers:
+                # Before anything of ours exists at a host, so that no bookmark is left behind.
+                try:
+                    await self._kube.patch_finalizers(entry.ref, add=(FINALIZER,))
+                except Gone:
+                    return None
+            wanted = {} if resolved.suspended else resolved.shares
+            await self._farewell.end_streams(key, wanted)
+            new = [route for route in wanted if self._shares.is_new(route, key)]
+            for route in new:
+                self._hooks.ring(route)
+            is_done = not new
         before = _parsed(ReplicationPairStatus, entry)
+        handled = entry.requested_at if is_done else before.last_handled_request
+        facts = self._facts(entry, pair, resolved, handled)
         status = pair_status(before, facts, self._now())
         rpo_s = float(facts.rpo_s) if facts.rpo_s is not None else None
         self._sink.publish(entry.ref, status.document(), rpo_s=rpo_s)
@@ -117,14 +125,18 @@ class ObjectRuns:
         return self._until_breach(facts)
 
     def _facts(
-        self, entry: Entry, pair: ReplicationPair, resolved: ResolvedPair | Conflict
+        self,
+        entry: Entry,
+        pair: ReplicationPair,
+        resolved: ResolvedPair | Conflict,
+        handled: str | None,
     ) -> PairFacts:
         key = f"{entry.ref.namespace}/{entry.ref.name}"
         if isinstance(resolved, Conflict):
             known = self._shares.book.all_states(key)
             return PairFacts(
                 generation=entry.generation,
-                requested_at=entry.requested_at,
+                requested_at=handled,
                 active_site=None,
                 rpo_s=self._shares.rpo_s(pair),
                 suspended=pair.spec.suspend,
@@ -132,12 +144,9 @@ class ObjectRuns:
                 routes=len(known),
                 states=known,
             )
-        # A request is acknowledged once a pass on every route has served it.
-        waiting = any(self._shares.is_new(route, key) for route in resolved.shares)
-        served = resolved.suspended or not waiting
         return PairFacts(
             generation=entry.generation,
-            requested_at=entry.requested_at if served else entry.status.get("lastHandledRequest"),
+            requested_at=handled,
             active_site=resolved.active_site,
             rpo_s=resolved.rpo_s,
             suspended=resolved.suspended,

@@ -7,22 +7,33 @@ decides is in `plan`; what it does, in `act`; here is only the order of things.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
 
 from backstay.act.route import Hands
+from backstay.api.words import Reason
 from backstay.controllers.cycle import Cycle, CycleHooks
 from backstay.controllers.lanes import LaneEnd, Lanes
 from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import RouteShare, Shares
 from backstay.domain.errors import Refused, Stalled, Unreachable, Waiting
-from backstay.domain.pairs import Conflict, HostKey, Route, RouteObservation, RouteTask, Unseen
+from backstay.domain.pairs import (
+    Conflict,
+    HostKey,
+    PairTask,
+    Route,
+    RouteObservation,
+    RouteTask,
+    Unseen,
+)
 from backstay.domain.steps import Transfer
+from backstay.domain.zfs import HostListing
 from backstay.observe.route import observe_route
 from backstay.plan.direction import reversed_pairs
-from backstay.plan.replication import Seen, lineage_of, see_route
+from backstay.plan.members import has_member
+from backstay.plan.replication import Seen, decide_groups, lineage_of, see_route
 from backstay.ports.clock import Clock
 from backstay.ports.host import HostPort, TransferPort
 from backstay.report.state import Outcome, RouteView, pair_states
@@ -73,6 +84,17 @@ class RoutePasses:
                 await self._pass(route, share)
         return self._shares.next_due(route, self._clock.now(), self._clock.monotonic_s())
 
+    async def end_streams(self, pair: str, wanted: Mapping[Route, PairTask]) -> None:
+        """No stream of the pair runs beside a pass but to what is wanted of it now."""
+
+        def is_wanted(route: Route, transfer: Transfer) -> bool:
+            share = wanted.get(route)
+            return share is not None and has_member(
+                share, transfer.source_dataset, transfer.target_dataset
+            )
+
+        await self.lanes.cancel(pair, unless=is_wanted)
+
     async def stop(self) -> None:
         """No stream of this leader runs, and nothing is remembered of its time."""
         await self.lanes.stop()
@@ -80,40 +102,51 @@ class RoutePasses:
 
     async def _pass(self, route: Route, share: RouteShare) -> None:
         began_s = self._clock.monotonic_s()
+        self._shares.began(route, share)
         task = replace(
             share.task,
             in_flight=self.lanes.in_flight(route) | self._book.cooling(route, began_s),
         )
-        try:
-            view = await self._serve(route, task)
-        except Refused as error:
-            view = _nothing_seen(task, error.reason, error.message, self._clock)
-            if error.higher_term is not None:
-                self._hooks.superseded(error.higher_term)
-        except (Unreachable, Waiting, Stalled) as error:
-            view = _nothing_seen(task, error.reason, error.message, self._clock)
-        self._book.record(route, pair_states(view))
+        view = await self._look(route, task)
+        self._book.record(route, pair_states(view, self._book.route_states(route)), began_s)
         self._book.add_duration(route, self._clock.monotonic_s() - began_s)
         self._shares.passed(route, share)
         for pair in task.pairs:
             self._hooks.reported(pair.key)
 
+    async def _look(self, route: Route, task: RouteTask) -> RouteView:
+        """What was seen and done, or why nothing was."""
+        try:
+            return await self._serve(route, task)
+        except Refused as error:
+            if error.higher_term is not None:
+                self._hooks.superseded(error.higher_term)
+            return _nothing_seen(task, error.reason, error.message, self._clock)
+        except (Unreachable, Waiting, Stalled) as error:
+            return _nothing_seen(task, error.reason, error.message, self._clock)
+        except Exception as bug:
+            # A fault of ours: it is said in the status, and other routes go on.
+            log.exception("pass-failed", route=str(route))
+            said = f"a fault of backstay itself, please report it: {bug!r}"
+            return _nothing_seen(task, Reason.INTERNAL_ERROR, said, self._clock)
+
     async def _serve(self, route: Route, task: RouteTask) -> RouteView:
         source, target = await self._open(route.source), await self._open(route.target)
         foreign: dict[str, str] = {}
         if not isinstance(source, Unseen):
-            source = await self._reach(source, ())
+            claimed = await self._claim_roots(route.source, source, ())
+            source = claimed if isinstance(claimed, Unseen) else source
         if not isinstance(target, Unseen):
-            claimed = await self._claim_roots(target, task.receive_roots)
+            claimed = await self._claim_roots(route.target, target, task.receive_roots)
             target, foreign = (claimed, {}) if isinstance(claimed, Unseen) else (target, claimed)
         observation = await observe_route(task, source, target, self._clock)
+        if isinstance(observation.target, HostListing) and not isinstance(target, Unseen):
+            foreign |= await self._finder.claim_lost(route.target, target, observation.target)
         observation = replace(observation, foreign_writers=foreign)
-        seen = see_route(task, observation)
+        seen = self._seen_forwards(route, task, observation)
         if seen is None or isinstance(source, Unseen) or isinstance(target, Unseen):
             return RouteView(task=task, observation=observation, seen=None, outcome=Outcome())
-        for pair in reversed_pairs(seen):
-            self._book.active_site[pair] = route.target.site
-        self._remember_lineages(seen)
+        self._remember_lineages(route, seen)
         cycle = Cycle(
             route=route,
             hands=Hands(source=source, target=target, transfers=self._transfers),
@@ -128,25 +161,50 @@ class RoutePasses:
         except (Unreachable, Waiting, Stalled) as error:
             log.warning("pass-cut-short", route=str(route), reason=error.reason)
             cut_short = Unseen(reason=error.reason, message=error.message)
+        self._note_arrivals(route, cycle.seen)
         cycle.failures = {**self._book.failures(route), **cycle.failures}
         return RouteView(
-            task=task,
+            task=seen.task,
             observation=cycle.observation,
             seen=cycle.seen,
             outcome=cycle.outcome(),
             cut_short=cut_short,
         )
 
+    def _seen_forwards(
+        self, route: Route, task: RouteTask, observation: RouteObservation
+    ) -> Seen | None:
+        """What is seen of the pairs whose data does flow this way; the others are turned round."""
+        seen = see_route(task, observation)
+        turned = frozenset() if seen is None else reversed_pairs(seen)
+        if not turned:
+            return seen
+        for pair in turned:
+            self._book.active_site[pair] = route.target.site
+        kept = replace(task, pairs=tuple(p for p in task.pairs if p.key not in turned))
+        return see_route(kept, observation)
+
+    def _note_arrivals(self, route: Route, seen: Seen) -> None:
+        """Members that nothing is to be sent to any more share a pipe again."""
+        lacking = {
+            member.target
+            for members, decision in decide_groups(seen)
+            for member in members
+            if member.name in decision.send
+        }
+        for member in seen.members:
+            if seen.free(member) and member.target not in lacking:
+                self._book.healed(route, member.target)
+
     def _cycle_hooks(self, route: Route, seen: Seen) -> CycleHooks:
-        pair_of = {m.target: m.pair for m in seen.members}
+        owners = {m.target: (m.pair, m.name) for m in seen.members}
 
         def failed(transfer: Transfer, why: Conflict) -> None:
             target = transfer.target_dataset
-            self._fail(route, target, (pair_of[target], transfer.member), why)
+            self._fail(route, target, owners[target], why)
 
         return CycleHooks(
-            start_lane=lambda lane, hands: self.lanes.start(route, lane, hands),
-            arrived=lambda target: self._book.healed(route, target),
+            start_lane=lambda lane, hands: self.lanes.start(route, lane, hands, owners),
             failed=failed,
             progress=lambda target, moved: self._hooks.progress(route, target, moved),
         )
@@ -157,35 +215,27 @@ class RoutePasses:
         except (Stalled, Unreachable, Waiting) as error:
             return Unseen(reason=error.reason, message=error.message)
 
-    async def _reach(self, host: HostPort, roots: tuple[str, ...]) -> HostPort | Unseen:
-        claimed = await self._claim_roots(host, roots)
-        return claimed if isinstance(claimed, Unseen) else host
-
-    async def _claim_roots(self, host: HostPort, roots: tuple[str, ...]) -> dict[str, str] | Unseen:
+    async def _claim_roots(
+        self, key: HostKey, host: HostPort, roots: tuple[str, ...]
+    ) -> dict[str, str] | Unseen:
         try:
-            return await self._finder.claim(host, roots)
+            return await self._finder.claim(key, host, roots)
         except (Stalled, Unreachable, Waiting) as error:
             return Unseen(reason=error.reason, message=error.message)
 
-    def _remember_lineages(self, seen: Seen) -> None:
+    def _remember_lineages(self, route: Route, seen: Seen) -> None:
         for pair in seen.task.pairs:
             mine = [
-                m for m in seen.members if m.pair == pair.key and m.source in seen.source.datasets
+                m for m in seen.members if m.pair == pair.key and m.target not in seen.conflicts
             ]
-            self._book.lineages[pair.key] = self._book.lineages.get(
-                pair.key, frozenset()
-            ) | frozenset(lineage_of(m, seen) for m in mine)
+            known = self._book.lineages.get((pair.key, route), frozenset())
+            self._book.lineages[pair.key, route] = known | {lineage_of(m, seen) for m in mine}
 
     def _lane_ended(self, end: LaneEnd) -> None:
         """A background stream has ended: what it brought is found by the next pass."""
-        for target in end.targets:
-            if target == end.failed_target:
-                member = self._shares.member_at(end.route, target)
-                why = Conflict(reason=end.reason, message=end.message)
-                self._fail(end.route, target, member, why)
-                break
-            self._book.healed(end.route, target)
-        self._shares.wake(end.route, end.targets)
+        if end.failed_target is not None and end.why is not None:
+            self._fail(end.route, end.failed_target, end.owners[end.failed_target], end.why)
+        self._shares.wake(end.route, {pair for pair, _ in end.owners.values()})
         self._hooks.ring(end.route)
 
     def _fail(self, route: Route, target: str, member: tuple[str, str], why: Conflict) -> None:

@@ -18,8 +18,9 @@ from backstay.plan.resolve import ResolvedPair, resolve_pair
 
 UNSEEN_RETRY_S = 10.0
 """After a pass that could not see a side: a host that comes back is found within this time."""
-CONFLICT_LOOK_S = 60.0
-"""A conflict waits for a human; the pool is looked at this often to find that he has acted."""
+LOOK_S = 60.0
+"""After a pass that brought nothing: the pools are looked at this often to find what a human or a
+stream in the background has done."""
 SOONEST_S = 1.0
 
 
@@ -104,25 +105,18 @@ class Shares:
             marks={r.key: self._mark(r.key) for r in chosen},
         )
 
+    def began(self, route: Route, share: RouteShare) -> None:
+        """A pass for these pairs begins; what wakes them from now on is for the next one."""
+        self._awake -= {(route, key) for key in share.marks}
+
     def passed(self, route: Route, share: RouteShare) -> None:
         """The pass has served these pairs as they were when it began."""
         for key, mark in share.marks.items():
             self.book.served[f"{key} {route}"] = mark
-            self._awake.discard((route, key))
 
-    def wake(self, route: Route, targets: Collection[str]) -> None:
-        """The pairs that own these targets are due: something of theirs has ended."""
-        for (pair, at), state in self.book.states.items():
-            if at == route and any(m.target in targets for m in state.members):
-                self._awake.add((route, pair))
-
-    def member_at(self, route: Route, target: str) -> tuple[str, str]:
-        """(pair, member name) of a target dataset, as last reported."""
-        for (pair, at), state in self.book.states.items():
-            for member in state.members:
-                if at == route and member.target == target:
-                    return pair, member.name
-        return "", target
+    def wake(self, route: Route, pairs: Collection[str]) -> None:
+        """The pairs are due: something of theirs has ended."""
+        self._awake |= {(route, pair) for pair in pairs}
 
     def next_due(self, route: Route, now: datetime, now_s: float) -> Again | None:
         """When the route's earliest pair is due, and by when that pass should start."""
@@ -135,21 +129,31 @@ class Shares:
         return Again(in_s=max(wait, SOONEST_S), deadline_in_s=max(wait + room, 0.0))
 
     def _wait_s(self, pair: ResolvedPair, route: Route, now: datetime, now_s: float) -> float:
-        """Seconds until the pair is due on the route; 0 or less when it is."""
-        state = self.book.states.get((pair.key, route))
-        if state is None or (route, pair.key) in self._awake:
+        """Seconds until the pair is due on the route; 0 or less when it is.
+
+        | the pair                                  | is due                                     |
+        |-------------------------------------------|--------------------------------------------|
+        | was never passed, edited, asked for, woken | now                                       |
+        | had a side that was not seen              | ten seconds after that pass began          |
+        | is in conflict, or the pass brought nothing | a minute after it began                  |
+        | has a newer point                         | an interval after that point or that pass  |
+        | has a failed member                       | when its pause ends, if that is earlier    |
+        """
+        key = (pair.key, route)
+        state, look = self.book.states.get(key), self.book.looks.get(key)
+        if state is None or look is None or (route, pair.key) in self._awake:
             return 0.0
         if self.is_new(route, pair.key):
             return 0.0
+        since = now_s - look.began_s
         if state.problem is not None:
-            return min(UNSEEN_RETRY_S, pair.interval_s)
-        waits = [pair.interval_s - _age_s(state, now)] if state.point is not None else []
-        if any(m.conflict for m in state.members):
-            waits.append(min(CONFLICT_LOOK_S, pair.interval_s))
-        retry = self.book.next_retry_s(route, now_s)
-        if retry is not None and any(m.failure for m in state.members):
-            waits.append(retry)
-        return min(waits, default=min(CONFLICT_LOOK_S, pair.interval_s))
+            return min(UNSEEN_RETRY_S, pair.interval_s) - since
+        wait = min(LOOK_S, pair.interval_s) - since
+        if look.has_news and state.point is not None and not any(m.conflict for m in state.members):
+            # A wall clock that was set back must not put the next pass off.
+            wait = pair.interval_s - max(_age_s(state, now), since)
+        retry_at_s = self.book.retry_at_s(route, pair.key, look.began_s)
+        return wait if retry_at_s is None else min(wait, retry_at_s - now_s)
 
     def _mark(self, key: str) -> tuple[object, ...]:
         namespace, name = key.split("/", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from backstay.api.values import is_below
 from backstay.domain.pairs import Entry, Member, PairTask
 from backstay.domain.zfs import HostListing
 
@@ -20,6 +21,16 @@ def expand_members(pair: PairTask, source: HostListing) -> tuple[Member, ...]:
         )
         for entry in pair.entries
         for name, dataset, target in _expand(entry, source)
+    )
+
+
+def has_member(pair: PairTask, source: str, target: str) -> bool:
+    """Whether the pair asks for `source` to be kept at `target`, itself or as part of a tree."""
+    return any(
+        source == entry.source + below and (not below or entry.recursive)
+        for entry in pair.entries
+        if target == entry.target or is_below(target, entry.target)
+        for below in (target.removeprefix(entry.target),)
     )
 
 

@@ -98,23 +98,17 @@ def resolve_pair(
     )
 
 
-def _shares(
-    pair: ReplicationPair, policy: ProtectionPolicy, source: Site, target: Site
-) -> dict[Route, PairTask] | Conflict:
-    assert policy.spec.replication is not None
-    retention = policy.spec.replication.retention
+def pair_entries(pair: ReplicationPair, source_site: str) -> dict[Route, tuple[Entry, ...]]:
+    """What a pair asks of which hosts when its data lies at `source_site`, whatever exists."""
     entries: dict[Route, list[Entry]] = {}
+    namespace, sites = pair.metadata.namespace, pair.spec.sites
+    target_site = next(s for s in sites if s != source_site)
     for member in pair.spec.datasets:
-        places = [(s, member.at[s.metadata.name]) for s in (source, target)]
-        for site, place in places:
-            if find_host(site, place.host) is None:
-                return Conflict(
-                    reason=Reason.HOST_MISSING,
-                    message=f"member {member.name}: Site {site.metadata.name} has no host "
-                    f"{place.host} (it has {', '.join(h.name for h in site.spec.hosts)})",
-                )
-        (_, here), (_, there) = places
-        route = Route(source=_key(source, here.host), target=_key(target, there.host))
+        here, there = member.at[source_site], member.at[target_site]
+        route = Route(
+            source=HostKey(namespace, source_site, here.host),
+            target=HostKey(namespace, target_site, there.host),
+        )
         entry = Entry(
             name=member.name,
             source=here.dataset,
@@ -122,6 +116,24 @@ def _shares(
             recursive=member.recursive,
         )
         entries.setdefault(route, []).append(entry)
+    return {route: tuple(found) for route, found in entries.items()}
+
+
+def _shares(
+    pair: ReplicationPair, policy: ProtectionPolicy, source: Site, target: Site
+) -> dict[Route, PairTask] | Conflict:
+    assert policy.spec.replication is not None
+    retention = policy.spec.replication.retention
+    for member in pair.spec.datasets:
+        for site in (source, target):
+            place = member.at[site.metadata.name]
+            if find_host(site, place.host) is None:
+                return Conflict(
+                    reason=Reason.HOST_MISSING,
+                    message=f"member {member.name}: Site {site.metadata.name} has no host "
+                    f"{place.host} (it has {', '.join(h.name for h in site.spec.hosts)})",
+                )
+    entries = pair_entries(pair, source.metadata.name)
     if pair.spec.consistency_group and len(entries) > 1:
         return Conflict(
             reason=Reason.GROUP_SPLIT,
@@ -131,7 +143,7 @@ def _shares(
     return {
         route: PairTask(
             key=f"{pair.metadata.namespace}/{pair.metadata.name}",
-            entries=tuple(found),
+            entries=found,
             grouped=pair.spec.consistency_group,
             keep_source=_keep(retention.source),
             keep_target=_keep(retention.target),
@@ -143,10 +155,6 @@ def _shares(
 def find_host(site: Site, name: str) -> Host | None:
     """The host of a Site by its name."""
     return next((h for h in site.spec.hosts if h.name == name), None)
-
-
-def _key(site: Site, host: str) -> HostKey:
-    return HostKey(namespace=site.metadata.namespace, site=site.metadata.name, host=host)
 
 
 def _keep(retention: Retention) -> Keep:

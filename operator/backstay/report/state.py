@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 from backstay.domain.pairs import (
     Conflict,
@@ -49,25 +50,26 @@ class RouteView:
     cut_short: Unseen | None = None
 
 
-def pair_states(view: RouteView) -> tuple[PairState, ...]:
-    """The state of each pair of the route, as its last listing tells."""
-    unchanged = _unchanged_members(view.seen)
-    return tuple(_pair_state(pair, view, unchanged) for pair in view.task.pairs)
+def pair_states(view: RouteView, before: Mapping[str, PairState]) -> tuple[PairState, ...]:
+    """The state of each pair of the route, as its last listing tells.
 
-
-def remembered(state: PairState, before: PairState | None) -> PairState:
-    """The state with what an earlier pass had learnt, for a target that was not seen this time.
-
-    What was confirmed stays confirmed: the lag grows from it, it does not become unknown.
+    `before` has the pairs' states after the pass before this one. What they know stays true: a
+    point that was good as of some moment is so for ever, and the lag grows from there, whether
+    the source has changed since or cannot be seen.
     """
-    if state.target_seen or before is None:
-        return state
+    unchanged = _unchanged_members(view.seen)
+    return tuple(
+        _pair_state(pair, view, unchanged, before.get(pair.key)) for pair in view.task.pairs
+    )
+
+
+def _remembered(state: PairState, before: PairState) -> PairState:
+    """The state while the target is not seen: nothing that was confirmed is taken back."""
     return replace(
         state,
         members=before.members,
         point=before.point,
         as_of=before.as_of,
-        target_seen=False,
         ever_seen=before.ever_seen,
     )
 
@@ -83,14 +85,20 @@ def _unchanged_members(seen: Seen | None) -> frozenset[str]:
     )
 
 
-def _pair_state(pair: PairTask, view: RouteView, unchanged: frozenset[str]) -> PairState:
+def _pair_state(
+    pair: PairTask, view: RouteView, unchanged: frozenset[str], before: PairState | None
+) -> PairState:
     source, target = view.observation.source, view.observation.target
     members = _members(pair, view.observation)
-    states = tuple(_member_state(m, view, m.target in unchanged) for m in members)
+    known = {} if before is None else {m.target: m for m in before.members}
+    states = tuple(
+        _still_good(_member_state(m, view, m.target in unchanged), known.get(m.target))
+        for m in members
+    )
     problem = next((s for s in (target, source) if isinstance(s, Unseen)), None)
     point, as_of = _pair_point(pair, members, states, view)
     moved = view.outcome.moved.get(pair.key, 0)
-    return PairState(
+    state = PairState(
         key=pair.key,
         members=states,
         point=point,
@@ -102,6 +110,18 @@ def _pair_state(pair: PairTask, view: RouteView, unchanged: frozenset[str]) -> P
         moved_bytes=moved,
         transfer_s=view.outcome.transfer_s if moved else 0.0,
     )
+    if before is not None and not state.target_seen:
+        return _remembered(state, before)
+    return _still_good(state, before)
+
+
+StateT = TypeVar("StateT", MemberState, PairState)
+
+
+def _still_good(state: StateT, before: StateT | None) -> StateT:
+    if before is None or state.as_of is not None or state.point != before.point:
+        return state
+    return replace(state, as_of=before.as_of)
 
 
 def _members(pair: PairTask, observation: RouteObservation) -> tuple[Member, ...]:
@@ -140,8 +160,10 @@ def _pair_point(
     """The pair's point and until when it is good: the group's whole set, else the oldest."""
     if pair.grouped:
         point = group_point([_held(m, view.observation) for m in members], view.task.short_id)
-        as_of = states[0].as_of if states and all(s.as_of for s in states) else None
-        return point, as_of if point is not None else None
+        # One that joins has no point yet and holds nobody up.
+        moments = [s.as_of for s in states if s.point is not None]
+        as_of = min((m for m in moments if m is not None), default=None)
+        return point, as_of if point is not None and None not in moments else None
     oldest = min(states, key=_effective_key, default=None)
     if oldest is None or oldest.point is None:
         return None, None
