@@ -300,8 +300,12 @@ class Core:
         await self.settle()
 
     async def _lanes_done(self) -> None:
+        """Every lane has ended, or waits for something that a test holds back."""
         for _ in range(200):
             await asyncio.sleep(0)
+            if not self.passes.lanes.running:
+                await asyncio.sleep(0)
+                return
 
     def _start(self) -> None:
         self._rung: deque[Key] = deque()

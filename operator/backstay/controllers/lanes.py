@@ -63,6 +63,11 @@ class Lanes:
         self._tasks[task] = run
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
+    @property
+    def running(self) -> int:
+        """How many lanes run or wait for their place."""
+        return len(self._tasks)
+
     def in_flight(self, route: Route) -> frozenset[str]:
         """Target datasets of the route's lanes."""
         return frozenset(

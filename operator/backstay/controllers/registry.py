@@ -108,6 +108,8 @@ class Registry:
     def __init__(self) -> None:
         self._kinds: dict[str, dict[ObjectKey, Entry]] = {kind: {} for kind in _MODELS}
         self._heals: list[Heal] = []
+        self.revision = 0
+        """Grows whenever an object comes, goes or asks for something new."""
 
     def put(self, kind: str, body: Body) -> bool:
         """The object is known as the body says; True when it asks for something new."""
@@ -123,6 +125,7 @@ class Registry:
         if known is None or known.ref.uid != ref.uid:
             return False
         del self._kinds[key.kind][key]
+        self.revision += 1
         return True
 
     def observe_status(self, ref: ObjectRef, status: Mapping[str, Any]) -> None:
@@ -156,6 +159,7 @@ class Registry:
         ]
         for ghost in ghosts:
             del known[ghost.key]
+            self.revision += 1
         changed = [
             entry
             for entry in listed.values()
@@ -211,7 +215,9 @@ class Registry:
     def _store(self, entry: Entry) -> bool:
         before = self.entry(entry.key)
         self._kinds[entry.ref.kind][entry.key] = entry
-        return entry.asks_for_more_than(before)
+        has_news = entry.asks_for_more_than(before)
+        self.revision += has_news
+        return has_news
 
     def _touch(self, key: ObjectKey) -> None:
         for heal in self._heals:

@@ -14,6 +14,7 @@ from backstay.controllers.hosts import HostFinder
 from backstay.controllers.registry import Registry
 from backstay.controllers.scheduler import Again
 from backstay.domain.pairs import Conflict, PairState, Route, RouteTask
+from backstay.plan.claims import refused_claims
 from backstay.plan.resolve import ResolvedPair, resolve_pair
 
 UNSEEN_RETRY_S = 10.0
@@ -41,12 +42,16 @@ class Shares:
         self.book = book
         self.short_id = short_id
         self._awake: set[tuple[Route, str]] = set()
+        self._refused: dict[str, Conflict] = {}
+        self._refused_at: object = None
 
     def resolve(self, namespace: str, name: str, now: datetime) -> ResolvedPair | Conflict | None:
         """The pair with its routes, why it has none, or None when there is no such valid pair."""
         pair = self.registry.pair(namespace, name)
         if pair is None:
             return None
+        if (refused := self._claims().get(f"{namespace}/{name}")) is not None:
+            return refused
         return resolve_pair(
             pair,
             self.registry.policy(namespace, pair.spec.policy_ref.name),
@@ -54,6 +59,14 @@ class Shares:
             active_site=self.book.active_site.get(f"{namespace}/{name}"),
             today=now.date(),
         )
+
+    def _claims(self) -> dict[str, Conflict]:
+        """The pairs whose targets belong to older ones, judged anew when anything changed."""
+        at = (self.registry.revision, dict(self.book.active_site))
+        if self._refused_at != at:
+            self._refused = refused_claims(self.registry.pairs(), self.book.active_site)
+            self._refused_at = at
+        return self._refused
 
     def rpo_s(self, pair: ReplicationPair) -> int | None:
         """The RPO of the pair's policy, if there is one, whatever else is wrong with the pair."""
