@@ -6,7 +6,7 @@ import json
 import queue
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Client:
         self._next = 0
         self._writing = threading.Lock()
         self._lock = threading.Lock()
+        self._news = threading.Condition()
         self._write(fed)
         self.greeting = self._greet()
         threading.Thread(target=self._read, daemon=True).start()
@@ -80,7 +81,17 @@ class Client:
             for waiting in self._answers.values():
                 waiting.put({"error": {"reason": "Closed", "message": "the channel is closed"}})
 
+    def wait_for(self, holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
+        """What is asked for holds; looked at again with each frame that comes in."""
+        with self._news:
+            assert self._news.wait_for(holds, timeout_s), "it did not come true in time"
+
     def _dispatch(self, frame: dict[str, Any]) -> None:
+        self._take(frame)
+        with self._news:
+            self._news.notify_all()
+
+    def _take(self, frame: dict[str, Any]) -> None:
         if "beat" in frame:
             self.beats.append(frame["beat"])
             if self.answers_beats:
@@ -158,6 +169,9 @@ class Client:
         assert self.process.stdin is not None
         self.process.stdin.close()
         status = self.process.wait(30)
+        self.closed.wait(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         if not isinstance(self.stderr, int):
             self.stderr.close()
         return status

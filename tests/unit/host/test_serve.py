@@ -1,0 +1,161 @@
+"""The control channel: greeting, requests, bounds, and every way in which it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from backstay_host import protocol
+from backstay_host.codec import encode_frame
+from unit.host.client import HostError
+from unit.host.conftest import World
+
+
+def _survey(*names: str) -> protocol.Survey:
+    return protocol.Survey([protocol.SurveyRoot(name, True) for name in names], "ab12", True)
+
+
+def test_hello_names_the_host_and_its_pools(world: World) -> None:
+    client = world.connect()
+    facts = client.request("hello", protocol.Hello())
+    assert facts["zfs_version"] == "2.3.9-fake"
+    assert [pool["name"] for pool in facts["pools"]] == ["backup", "tank"]
+    assert facts["uid"] == os.getuid()
+
+
+def test_children_get_a_fixed_environment_and_a_group_of_their_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("LD_PRELOAD_X", "1")
+    world.connect().request("hello", protocol.Hello())
+    for call in world.log:
+        assert call["env"].pop("PATH").endswith("/usr/bin:/bin")
+        assert call["env"] in (
+            {"LC_ALL": "C", "LANG": "C", "TZ": "UTC"},
+            # what the interpreter of the fake adds for itself
+            {"LC_ALL": "C", "LANG": "C", "TZ": "UTC", "LC_CTYPE": "C.UTF-8"},
+        )
+        assert call["group"] == call["pid"]
+
+
+def test_end_of_input_ends_the_program_and_removes_its_files(world: World) -> None:
+    client = world.connect()
+    assert list((world.home / "run").glob("*.sock"))
+    assert client.close() == 0
+    assert not list((world.home / "run").glob("*.sock"))
+
+
+def test_end_of_input_kills_the_child_at_work(world: World) -> None:
+    world.trouble("zfs-list", hang=True)
+    client = world.connect()
+    client.post("survey", _survey("tank"))
+    client.wait_for(lambda: bool(client.beats))
+    while not world.argvs("list"):
+        os.sched_yield()
+    assert client.close() == 0
+    pid = next(call["pid"] for call in world.log if call["argv"][1] == "list")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_passed_deadline_is_a_timeout_and_the_session_goes_on(world: World) -> None:
+    world.trouble("zfs-list", hang=True)
+    client = world.connect()
+    with pytest.raises(HostError) as error:
+        client.request("survey", _survey("tank"), deadline_s=1.0)
+    assert error.value.reason == "Timeout"
+    (world.home / "zfs-list").unlink()
+    assert client.request("survey", _survey("tank"))["datasets"]
+
+
+def test_a_lease_that_runs_out_ends_the_session(world: World) -> None:
+    client = world.connect()
+    client.first_beat.wait(10)
+    client.answers_beats = False
+    seen = len(client.beats)
+    client.wait_for(lambda: len(client.beats) > seen)
+    client.beat(client.beats[-1], 0.3)
+    assert client.closed.wait(10)
+
+
+def test_changes_wait_for_the_first_heartbeat_and_are_refused_without(world: World) -> None:
+    client = world.connect()
+    client.answers_beats = False
+    body = protocol.Claim("test/one", ["backup/r"])
+    client.remaining_s = -1.0
+    client.beat((client.first_beat.wait(10) and client.beats[-1]) or "", 0.4)
+    client.closed.wait(10)
+    with pytest.raises(HostError) as error:
+        client.request("claim", body)
+    assert error.value.reason in ("Closed", "LeaseLost")
+    assert not world.argvs("set")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_session_cleanly(world: World, number: signal.Signals) -> None:
+    client = world.connect()
+    client.request("hello", protocol.Hello())
+    client.process.send_signal(number)
+    assert client.closed.wait(10)
+    assert client.process.wait(10) == 0
+    assert not list((world.home / "run").glob("*.sock"))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [b"\xff\xff\xff\xff", encode_frame({"id": 1}), b"\0\0\0\2[]", b"\0\0\0\4abcd"],
+    ids=["too long", "no request", "no object", "no JSON"],
+)
+def test_a_broken_frame_ends_the_session(world: World, broken: bytes) -> None:
+    client = world.connect()
+    assert client.process.stdin is not None
+    client.process.stdin.write(broken)
+    assert client.closed.wait(10)
+
+
+def test_a_wrong_body_is_named_and_the_session_goes_on(world: World) -> None:
+    client = world.connect()
+    with pytest.raises(HostError, match=r"Survey\.roots\[0\]: field 'name' is missing"):
+        client.request("survey", {"roots": [{}], "ours": "x"})
+    with pytest.raises(HostError, match="unknown request 'format'"):
+        client.request("format", {})
+    with pytest.raises(HostError, match="'-r' is not the name of a dataset"):
+        client.request("survey", _survey("-r"))
+    assert client.request("hello", protocol.Hello())["uid"] == os.getuid()
+
+
+def test_a_host_without_zfs_says_so(world: World) -> None:
+    client = world.connect()
+    (world.home / "bin" / "zfs").unlink()
+    with pytest.raises(HostError) as error:
+        client.request("hello", protocol.Hello())
+    assert error.value.reason == "NoZfs"
+
+
+def test_a_host_without_the_kernel_module_says_so(world: World) -> None:
+    message = "/dev/zfs and /proc/self/mounts are required.\nTry running 'udevadm trigger'"
+    world.trouble("zfs-version", err=message)
+    with pytest.raises(HostError) as error:
+        world.connect().request("hello", protocol.Hello())
+    assert error.value.reason == "NoZfs"
+
+
+def test_goodbye_ends_the_program_once_nothing_runs(world: World) -> None:
+    client = world.connect()
+    client.request("goodbye", protocol.Goodbye())
+    assert client.process.wait(10) == 0
+
+
+def test_a_killed_session_leaves_files_that_the_next_one_sweeps(world: World) -> None:
+    client = world.connect()
+    client.process.kill()
+    client.process.wait()
+    (left,) = (world.home / "run").glob("*.sock")
+    left.with_suffix(".zip").touch()
+    second = world.connect()
+    second.request("hello", protocol.Hello())
+    assert not left.exists()
+    assert not left.with_suffix(".zip").exists()
