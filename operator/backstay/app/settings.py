@@ -29,7 +29,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    namespace: str = Field(alias="BACKSTAY_NAMESPACE", pattern=_NAMESPACE.pattern)
+    namespace: str = Field(alias="BACKSTAY_NAMESPACE", pattern=f"^{_NAMESPACE.pattern}$")
     watch: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         default=(), alias="BACKSTAY_WATCH_NAMESPACES"
     )

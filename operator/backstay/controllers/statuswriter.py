@@ -31,6 +31,7 @@ RETRY_S = 2.0
 RETRY_CAP_S = 60.0
 # An API server that refuses a value refuses it again; the next pass may bring another one.
 REFUSED_PAUSE_S = 300.0
+SHORTEST_PAUSE_S = 0.01
 NEVER_S = -1e9
 
 
@@ -120,7 +121,8 @@ class StatusWriter:
                     nap.cancel()
 
     async def _wake_after(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+        # Rounding may leave a pause that does not move the clock.
+        await self._clock.sleep(max(seconds, SHORTEST_PAUSE_S))
         self._wake.set()
 
     def _start_what_may_be_written(self) -> float | None:

@@ -1,0 +1,69 @@
+"""What the environment may say, and what is said about nonsense."""
+
+from __future__ import annotations
+
+import pytest
+
+from backstay.app.lease import LeaseTimes
+from backstay.app.settings import Settings, SettingsError
+
+
+def settings(**more: str) -> Settings:
+    return Settings.from_environment({"BACKSTAY_NAMESPACE": "backstay", "PATH": "/bin", **more})
+
+
+def test_a_namespace_is_enough() -> None:
+    found = settings()
+    assert found.namespaces == ("backstay",)
+    assert found.installation_id == "backstay/backstay"
+    assert found.http_port == 8080
+    assert found.log_format == "json"
+    assert found.kubeconfig == ""
+    assert found.lease_times == LeaseTimes(duration_s=30, renew_deadline_s=20, retry_s=5)
+
+
+def test_the_own_namespace_is_always_watched() -> None:
+    assert settings(BACKSTAY_WATCH_NAMESPACES="b, a,,b").namespaces == ("a", "b", "backstay")
+
+
+def test_a_star_means_all_namespaces() -> None:
+    assert settings(BACKSTAY_WATCH_NAMESPACES="a,*").namespaces == ()
+
+
+def test_the_installation_id_can_be_given() -> None:
+    assert settings(BACKSTAY_INSTALLATION_ID="fra/one").installation_id == "fra/one"
+    assert settings(BACKSTAY_RELEASE="two").installation_id == "backstay/two"
+
+
+def test_a_variable_that_is_set_but_empty_counts_as_absent() -> None:
+    assert settings(BACKSTAY_HTTP_PORT="", BACKSTAY_INSTALLATION_ID=" ") == settings()
+
+
+def test_a_short_lease_keeps_its_proportions() -> None:
+    times = settings(BACKSTAY_LEASE_SECONDS="3").lease_times
+    assert times == LeaseTimes(duration_s=3, renew_deadline_s=2, retry_s=0.5)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BACKSTAY_NAMESPACE", ""),
+        ("BACKSTAY_NAMESPACE", "Not_A_Namespace"),
+        ("BACKSTAY_WATCH_NAMESPACES", "ok,Not_OK"),
+        ("BACKSTAY_HTTP_PORT", "http"),
+        ("BACKSTAY_HTTP_PORT", "70000"),
+        ("BACKSTAY_LOG_FORMAT", "xml"),
+        ("BACKSTAY_LEASE_SECONDS", "0"),
+        ("BACKSTAY_LEASE_RENEW_SECONDS", "31"),
+        ("BACKSTAY_LEASE_RETRY_SECONDS", "25"),
+        ("BACKSTAY_INSTALLATION_ID", "a:b"),
+    ],
+)
+def test_nonsense_is_refused_with_the_name_of_the_variable(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=variable):
+        settings(**{variable: value})
+
+
+def test_settings_never_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        settings().http_port = 1
