@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -30,7 +29,7 @@ from backstay.controllers.shares import Shares
 from backstay.domain.pairs import Route
 from backstay.domain.steps import Pipe, PipeOutcome, Transfer
 from backstay.ports.host import Endpoint, HostPort, Progress
-from backstay.ports.kube import Notice, ObjectRef
+from backstay.ports.kube import Gone, Notice, ObjectRef
 from backstay.report.pair import PairFacts
 from fakes.world import SHORT_ID, FakeHost, World
 
@@ -106,7 +105,9 @@ class Core:
     ) -> None:
         """The object's finalizers changed; one that is being deleted and has none left is gone."""
         key = ObjectKey(ref.kind, ref.namespace, ref.name)
-        metadata = self.bodies[key]["metadata"]
+        metadata = self.bodies[key]["metadata"] if key in self.bodies else {}
+        if metadata.get("uid") != ref.uid:
+            raise Gone("Gone", f"{ref} is gone")
         metadata["finalizers"] = [
             f for f in [*metadata.get("finalizers", []), *add] if f not in remove
         ]
@@ -138,6 +139,10 @@ class Core:
             "ssh": {"secretRef": {"name": "key"}},
         }
         self.apply("Site", name, spec)
+
+    def also(self, site: str, name: str, host: FakeHost) -> None:
+        """A Site's host of another name is this one."""
+        self._hosts[f"{site}/{name}"] = host
 
     def policy(self, name: str = "gold", *, rpo: str = "5m", **replication: Any) -> None:
         """A policy with replication and a declared backup."""
@@ -217,6 +222,14 @@ class Core:
         self.bodies[key]["metadata"]["deletionTimestamp"] = "2026-11-22T03:00:00Z"
         self.registry.put(kind, self.bodies[key])
         self.ring(key)
+
+    def vanish(self, kind: str, name: str) -> None:
+        """The object is gone at once, whatever its finalizers say."""
+        body = self.bodies.pop(ObjectKey(kind, NAMESPACE, name))
+        self.registry.drop(
+            ObjectRef(kind=kind, namespace=NAMESPACE, name=name, uid=body["metadata"]["uid"])
+        )
+        self.ring(ObjectKey(kind, NAMESPACE, name))
 
     def status(self, name: str, kind: str = "ReplicationPair") -> Mapping[str, Any]:
         """The last published status."""
@@ -329,41 +342,4 @@ class Core:
             self.clock,
             farewell,
             ObjectHooks(ring=self.ring, sink=self, viewed=self.facts.__setitem__),
-        )
-
-
-@dataclass
-class Lab:
-    """A source `a` with tank/vm, a target `b` with backup/backstay, policy gold of 5 minutes."""
-
-    world: World
-    a: FakeHost
-    b: FakeHost
-    core: Core
-
-    @classmethod
-    def make(cls, seed: int = 0) -> Lab:
-        """A fresh one."""
-        world = World(seed)
-        a = world.host("fra/h", pools=("tank",))
-        b = world.host("muc/h", pools=("backup",))
-        a.create("tank/vm")
-        b.create("backup/backstay")
-        core = Core(world)
-        core.site("fra", a)
-        core.site("muc", b, roots=("backup/backstay",))
-        core.policy()
-        return cls(world, a, b, core)
-
-    def volumes(self, count: int) -> dict[str, tuple[str, str]]:
-        """Volumes d0, d1, … with some data, as members of a pair."""
-        for i in range(count):
-            self.a.create(f"tank/vm/d{i}", volume=True)
-            self.a.write(f"tank/vm/d{i}", 4096)
-        return {f"d{i}": (f"tank/vm/d{i}", f"backup/backstay/d{i}") for i in range(count)}
-
-    def equal(self, *names: str) -> bool:
-        """Whether replicas d0, d1, … hold what their sources hold."""
-        return all(
-            self.b.content(f"backup/backstay/{n}") == self.a.content(f"tank/vm/{n}") for n in names
         )

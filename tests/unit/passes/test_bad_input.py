@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from backstay.domain.steps import Increment
-from fakes.core import Lab
+from fakes.lab import Lab
 from fakes.world import FakeHost
 
 ROW = "source dataset missing; target exists with foreign data; target written to; receive root"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fakes.core import Lab
+from fakes.lab import Lab
 
 ROW = "missing Secret, wrong key, changed host key, unreachable host"
 

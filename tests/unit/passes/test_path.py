@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from backstay.domain.steps import Increment
-from fakes.core import Lab
+from fakes.lab import Lab
 
 MUTATING = ("snapshot", "destroy", "receive", "send", "bookmark", "set", "create")
 

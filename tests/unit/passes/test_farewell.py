@@ -1,0 +1,129 @@
+"""A deleted pair leaves within bounded time, whatever is dead; only its bookmarks go."""
+
+from __future__ import annotations
+
+import pytest
+
+from fakes.lab import Lab
+
+ROW = "finalizers only where deletion needs work, with bounded tries"
+
+
+async def deleted(lab: Lab, *, within: float) -> None:
+    """The object is gone within so many seconds."""
+    lab.core.delete("ReplicationPair", "erp")
+    await lab.core.live(within)
+    assert lab.core.registry.pairs() == ()
+
+
+async def running(lab: Lab, count: int = 2) -> None:
+    lab.core.pair("erp", lab.volumes(count))
+    await lab.core.live(100)
+    assert lab.a.dataset("tank/vm/d0").bookmarks
+
+
+@pytest.mark.fault(ROW)
+async def test_a_dead_source_holds_the_object_for_a_bounded_time_and_an_event_says_so(
+    lab: Lab,
+) -> None:
+    """A site that burned must not keep an object, or its namespace, for ever."""
+    await running(lab)
+    lab.a.reachable = False
+    lab.core.delete("ReplicationPair", "erp")
+    await lab.core.live(30)
+    assert lab.core.registry.pairs() != ()
+    assert lab.core.events == []
+    await lab.core.live(60)
+    assert lab.core.registry.pairs() == ()
+    (event,) = lab.core.events
+    assert (event.type, event.reason) == ("Warning", "BookmarksLeft")
+    assert "connection timed out" in event.message
+
+
+@pytest.mark.fault(ROW)
+async def test_a_source_that_comes_back_in_time_loses_its_bookmarks(lab: Lab) -> None:
+    await running(lab)
+    lab.a.reachable = False
+    lab.core.delete("ReplicationPair", "erp")
+    await lab.core.live(20)
+    lab.a.reachable = True
+    await lab.core.live(20)
+    assert lab.a.dataset("tank/vm/d0").bookmarks == []
+    assert lab.core.registry.pairs() == ()
+    assert lab.core.events == []
+
+
+@pytest.mark.fault(ROW)
+async def test_a_dead_target_is_not_needed(lab: Lab) -> None:
+    await running(lab)
+    lab.b.reachable = False
+    await deleted(lab, within=5)
+    assert lab.a.dataset("tank/vm/d0").bookmarks == []
+    assert lab.core.events == []
+
+
+@pytest.mark.fault(ROW)
+async def test_a_dead_target_that_this_leader_has_never_seen_is_not_waited_for_long(
+    lab: Lab,
+) -> None:
+    """Only the target knows the lineages then; what may remain is said."""
+    await running(lab)
+    lab.b.reachable = False
+    lab.core.restart()
+    await deleted(lab, within=90)
+    assert [e.reason for e in lab.core.events] == ["BookmarksLeft"]
+
+
+@pytest.mark.fault(ROW)
+async def test_a_new_leader_removes_the_bookmarks_of_a_seed_that_never_began(lab: Lab) -> None:
+    lab.core.pair("erp", lab.volumes(1))
+    lab.world.transfer_faults.cut(after_bytes=0)
+    await lab.core.settle()
+    await lab.core.kill()
+    assert lab.a.dataset("tank/vm/d0").bookmarks
+    assert not lab.b.exists("backup/backstay/d0")
+    await deleted(lab, within=5)
+    assert lab.a.dataset("tank/vm/d0").bookmarks == []
+
+
+@pytest.mark.fault(ROW)
+async def test_the_policy_may_go_before_the_pair(lab: Lab) -> None:
+    """`kubectl delete -f` removes all at once and in any order."""
+    await running(lab)
+    lab.core.vanish("ProtectionPolicy", "gold")
+    lab.core.restart()
+    await deleted(lab, within=5)
+    assert lab.a.dataset("tank/vm/d0").bookmarks == []
+    assert lab.core.events == []
+
+
+@pytest.mark.fault(ROW)
+async def test_sites_that_went_before_the_pair_are_named_in_the_event(lab: Lab) -> None:
+    await running(lab)
+    lab.core.vanish("Site", "fra")
+    await deleted(lab, within=90)
+    (event,) = lab.core.events
+    assert "no Site fra" in event.message
+
+
+@pytest.mark.fault(ROW)
+async def test_an_object_that_no_model_accepts_any_more_is_released(lab: Lab) -> None:
+    """A stricter version of the operator must not make objects undeletable."""
+    await running(lab)
+    lab.core.apply("ReplicationPair", "erp", {"sites": ["fra"]})
+    await lab.core.live(5)
+    assert lab.core.condition("erp", "Ready")[0] == "False"
+    lab.core.delete("ReplicationPair", "erp")
+    await lab.core.live(5)
+    assert lab.core.bodies.keys().isdisjoint({k for k in lab.core.bodies if k.name == "erp"})
+    assert [e.reason for e in lab.core.events] == ["BookmarksLeft"]
+
+
+@pytest.mark.fault(ROW)
+async def test_all_snapshots_and_replicas_stay(lab: Lab) -> None:
+    await running(lab)
+    snapshots = [list(lab.a.dataset(f"tank/vm/d{i}").snapshots) for i in range(2)]
+    await deleted(lab, within=5)
+    assert [lab.a.dataset(f"tank/vm/d{i}").snapshots for i in range(2)] == snapshots
+    assert lab.equal("d0", "d1")
+    assert not [c for c in lab.world.commands if c[1] == "destroy" and "@" in c[2]]
