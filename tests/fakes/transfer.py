@@ -165,12 +165,14 @@ class _Course:
         self.source.record(*_send_argv(transfer))
         self.target.record(*_receive_argv(transfer))
         reception.begin(stream)
+        arrived = False
         try:
             await self._flow(reception, faults, flights, progress)
-        except BaseException:
+            arrived = True
+        finally:
             # Cut, killed, full, or the task was cancelled: both sides end, what came is kept.
-            reception.interrupt()
-            raise
+            if not arrived:
+                reception.interrupt()
         reception.finish()
         if any(f.after_bytes > stream.size and f.pause is None for f in faults):
             raise _Cut("the connection was lost before the end was acknowledged")

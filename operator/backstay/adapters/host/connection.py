@@ -228,24 +228,24 @@ async def open_connection(
     name: str, launcher: Launcher, program: bytes, remaining_s: Callable[[], float]
 ) -> tuple[Connection, Greeting]:
     """Start the program at the host and read its greeting; raises by what ssh and shell said."""
-    argv = launcher.argv(bootstrap_command(program))
-    child = await _start(argv)
+    child = await _start(launcher.argv(bootstrap_command(program)))
+    connection: Connection | None = None
     try:
         async with asyncio.timeout(GREETING_S):
             greeting = await _greet(child, program)
+        connection = Connection(name, child, remaining_s)
+        return connection, greeting
     except TimeoutError:
-        await child.end()
         raise Waiting(
             reasons.TIMEOUT, f"{name}: the host program said nothing within {GREETING_S:.0f} s"
         ) from None
-    except (ProtocolError, BackstayError) as wrong:
-        await child.end()
-        reason = wrong.reason if isinstance(wrong, BackstayError) else reasons.PROTOCOL_ERROR
-        raise reasons.failure(reason, f"{name}: {wrong}") from None
-    except BaseException:
-        await child.end()
-        raise
-    return Connection(name, child, remaining_s), greeting
+    except ProtocolError as wrong:
+        raise reasons.failure(reasons.PROTOCOL_ERROR, f"{name}: {wrong}") from None
+    except BackstayError as wrong:
+        raise reasons.failure(wrong.reason, f"{name}: {wrong.message}") from None
+    finally:
+        if connection is None:
+            await child.end()
 
 
 async def _start(argv: Sequence[str]) -> Child:
