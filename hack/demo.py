@@ -19,7 +19,9 @@ EXAMPLES = cache.PROJECT / "examples" / "two-hosts"
 PAIRS = ("tree", "vm-100")
 VOLUMES = tuple(f"tank/demo/vm-100-disk-{number}" for number in range(4))
 FILE_SYSTEMS = ("tank/demo", "tank/demo/tree", "tank/demo/tree/home", "tank/demo/tree/home/ada")
-FIRST_POINT_S, NEXT_POINT_S = 240.0, 120.0
+# Ten times what an idle machine takes; a slow demo is better than a failed one.
+FIRST_POINT_S, NEXT_POINT_S = 600.0, 300.0
+POLL_S, HEARTBEAT_S = 2.0, 15.0
 WIDTH = 100
 
 
@@ -54,10 +56,16 @@ def rendered(file: Path, source: api.LabHost, target: api.LabHost) -> str:
     return string.Template(file.read_text(encoding="utf-8")).substitute(values)
 
 
-def pair(plane: api.ControlPlane, name: str) -> dict[str, Any]:
-    """The ReplicationPair as it is now."""
-    found: dict[str, Any] = json.loads(plane.kubectl("get", "rpair", name, "-o", "json"))
+def pairs(plane: api.ControlPlane) -> list[dict[str, Any]]:
+    """The demo's ReplicationPairs as they are now."""
+    answer = json.loads(plane.kubectl("get", "rpair", *PAIRS, "-o", "json"))
+    found: list[dict[str, Any]] = answer["items"]
     return found
+
+
+def name_of(found: dict[str, Any]) -> str:
+    """The object's name."""
+    return str(found["metadata"]["name"])
 
 
 def point(found: dict[str, Any]) -> str:
@@ -68,7 +76,7 @@ def point(found: dict[str, Any]) -> str:
 def describe_briefly(found: dict[str, Any]) -> str:
     """One line: recovery point and conditions, with the message of what is not as it should be."""
     status = found.get("status", {})
-    words = [f"{found['metadata']['name']}: {point(found) or 'no recovery point yet'}"]
+    words = [f"{name_of(found)}: {point(found) or 'no recovery point yet'}"]
     for condition in status.get("conditions", []):
         words.append(f"{condition['type']}={condition['status']}")
         if condition["type"] == "Ready" and condition["status"] != "True":
@@ -80,24 +88,33 @@ def await_pairs(
     plane: api.ControlPlane, what: str, within_s: float, done: Callable[[dict[str, Any]], bool]
 ) -> None:
     """Wait until `done` holds for every pair; prints each change on the way."""
-    began = time.monotonic()
+    began = spoke = time.monotonic()
     said: dict[str, str] = {}
     while True:
-        found = [pair(plane, name) for name in PAIRS]
-        for each in found:
-            line = describe_briefly(each)
-            if said.get(each["metadata"]["name"]) != line:
-                said[each["metadata"]["name"]] = line
-                progress.say(line)
+        found = pairs(plane)
+        news = {name_of(each): describe_briefly(each) for each in found}
+        for line in (line for name, line in news.items() if said.get(name) != line):
+            progress.say(line)
+        now = time.monotonic()
         if all(done(each) for each in found):
-            print(f"{what}: after {time.monotonic() - began:.1f} s")
+            print(f"{what}: after {now - began:.1f} s")
             return
-        if operator_process.process().pid() is None:
-            raise RuntimeError(f"the operator ended:\n{operator_process.process().tail(25)}")
-        if time.monotonic() - began > within_s:
-            log = operator_process.process().log
-            raise RuntimeError(f"{what}: not within {within_s:.0f} s (operator's log: {log})")
-        time.sleep(1.0)
+        if news != said:
+            said, spoke = news, now
+        elif now - spoke > HEARTBEAT_S:
+            progress.say(f"waiting for {what} ({now - began:.0f} s)")
+            spoke = now
+        fail_early(what, now - began, within_s)
+        time.sleep(POLL_S)
+
+
+def fail_early(what: str, waited_s: float, within_s: float) -> None:
+    """An operator that ended, or a wait that is too long, is an error."""
+    operator = operator_process.process()
+    if operator.pid() is None:
+        raise RuntimeError(f"the operator ended:\n{operator.tail(25)}")
+    if waited_s > within_s:
+        raise RuntimeError(f"{what}: not within {within_s:.0f} s (operator's log: {operator.log})")
 
 
 def is_protected(found: dict[str, Any]) -> bool:
@@ -167,7 +184,7 @@ def run() -> None:
         print(plane.kubectl("apply", "-f", "-", given=rendered(file, source, target)), end="")
     await_pairs(plane, "first recovery points", FIRST_POINT_S, is_protected)
     title("New data on zfs-a, and a pass is asked for at once")
-    before = {name: point(pair(plane, name)) for name in PAIRS}
+    before = {name_of(each): point(each) for each in pairs(plane)}
     write_data(source)
     request = f"backstay.dev/requested-at={time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}"
     print(plane.kubectl("annotate", "--overwrite", "rpair", *PAIRS, request), end="")
@@ -175,7 +192,7 @@ def run() -> None:
         plane,
         "next recovery points",
         NEXT_POINT_S,
-        lambda each: is_protected(each) and point(each) != before[each["metadata"]["name"]],
+        lambda each: is_protected(each) and point(each) != before[name_of(each)],
     )
     show_state(plane, source, target)
     title("Replication is not a backup: the API server refuses this policy")

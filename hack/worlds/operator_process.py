@@ -10,7 +10,7 @@ from worlds.install import NAMESPACE
 from worlds.processes import Process, free_port, wait_until
 
 PROGRAM = cache.PROJECT / ".venv" / "bin" / "backstay-operator"
-READY_S = 90.0
+READY_S = 240.0
 
 
 def process() -> Process:
