@@ -136,7 +136,7 @@ async def _preview(
 
 async def _show(key: ObjectKey, laid: Laid, shares: Shares, clock: SystemClock) -> bool:
     entry = laid.registry.entry(key)
-    resolved = shares.resolve(key.namespace, key.name, clock.now())
+    resolved = shares.resolve(key.namespace, key.name)
     if resolved is None:
         why = "does not exist" if entry is None else f"is invalid: {entry.value}"
         typer.echo(f"# {key} {why}", err=True)

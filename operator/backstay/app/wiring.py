@@ -55,7 +55,9 @@ class Operator:
         self._client = KubeClient(settings.kubeconfig)
         self._kube = KubeObjects(self._client, clock, settings.namespaces, self.metrics.count_write)
         self._registry = Registry()
-        self._writer = StatusWriter(self._kube, self._registry, clock)
+        self._writer = StatusWriter(
+            self._kube, self._registry, clock, may_write=lambda: self._leadership.is_leader
+        )
         limits: Limits[Key] = Limits(resources=_resources, rooms={Route: ROUTES_AT_ONCE})
         self._scheduler: Scheduler[Key] = Scheduler(clock, self._run, limits, self.metrics)
         self._edge = Edge(self._registry, self._scheduler, self._writer)
@@ -106,7 +108,8 @@ class Operator:
             log.warning("work-ends-late", because=because, parts=len(late))
 
     async def _run(self, key: Key) -> Outcome:
-        engine = self._engine
+        # A process that stood still wakes up here before its leadership notices.
+        engine = self._engine if self._leadership.is_leader else None
         return await engine.run(key) if engine is not None else None
 
     # --- the life of the process ------------------------------------------------------------------

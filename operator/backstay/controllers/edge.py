@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -22,6 +23,7 @@ KIND_NAMES = tuple(model.info.kind for model in KINDS)
 # Ten minutes bound how long a missed event stays unnoticed; a LIST of 10,000 objects takes 6 s.
 HEAL_EVERY_S = 600.0
 HEAL_RETRY_S = 5.0
+RELIST_CALM_S = 5.0
 
 
 class Bells(Protocol):
@@ -51,12 +53,16 @@ class Edge:
         self._registry = registry
         self._bells = bells
         self._forgetful = forgetful
+        self._relisted = asyncio.Event()
 
     def receive(self, kind: str, event: str | None, body: Body) -> None:
         """The registry knows what a watch event said, and what it concerns is due.
 
-        `event` is the API server's word, or None for the objects that a watch begins with.
+        `event` is the API server's word, or None for the objects that a watch begins with. A watch
+        that begins anew has lost events, and says nothing of what was deleted meanwhile.
         """
+        if event is None:
+            self._relisted.set()
         if event == "DELETED":
             entry = parse(kind, body)
             if self._registry.drop(entry.ref):
@@ -83,14 +89,27 @@ class Edge:
             log.warning("healed", kind=kind, missed=len(news), ghosts=len(ghosts))
 
     async def heal_forever(self, kube: KubePort, clock: Clock) -> None:
-        """Every ten minutes the registry equals a LIST."""
+        """Every ten minutes, and after a watch began anew, the registry equals a LIST."""
         while True:
-            await clock.sleep(HEAL_EVERY_S)
+            await self._time_to_heal(clock)
             for kind in KIND_NAMES:
                 try:
                     await self.heal(kube, kind)
                 except BackstayError as error:
                     log.warning("heal-failed", kind=kind, reason=error.reason, why=error.message)
+
+    async def _time_to_heal(self, clock: Clock) -> None:
+        nap = asyncio.create_task(clock.sleep(HEAL_EVERY_S))
+        bell = asyncio.create_task(self._relisted.wait())
+        try:
+            await asyncio.wait({nap, bell}, return_when=asyncio.FIRST_COMPLETED)
+            if bell.done():
+                # The other kinds' watches have most likely broken, too: one LIST of each for all.
+                await clock.sleep(RELIST_CALM_S)
+        finally:
+            nap.cancel()
+            bell.cancel()
+        self._relisted.clear()
 
     async def first_list(self, kube: KubePort, clock: Clock) -> None:
         """Every object is known; tries until it is so."""

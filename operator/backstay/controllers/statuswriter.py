@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +57,15 @@ class StatusWriter:
     """
 
     def __init__(
-        self, kube: KubePort, registry: Registry, clock: Clock, dice: random.Random | None = None
+        self,
+        kube: KubePort,
+        registry: Registry,
+        clock: Clock,
+        *,
+        may_write: Callable[[], bool],
+        dice: random.Random | None = None,
     ) -> None:
+        self._may_write = may_write
         self._kube = kube
         self._registry = registry
         self._clock = clock
@@ -127,6 +134,9 @@ class StatusWriter:
 
     def _start_what_may_be_written(self) -> float | None:
         """Seconds until something else may be; None when nothing waits for time to pass."""
+        if not self._may_write():
+            # Leadership is lost, or about to be: `clear` follows.
+            return None
         now = self._clock.monotonic_s()
         while self._later and self._later[0][0] <= now:
             _, uid = heapq.heappop(self._later)

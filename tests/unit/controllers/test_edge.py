@@ -161,12 +161,26 @@ async def healing(world: World) -> AsyncIterator[World]:
 async def test_every_ten_minutes_the_registry_is_healed_whatever_failed_before(
     healing: World,
 ) -> None:
+    await healing.clock.advance(6)
+    healing.says("ADDED", pair("ghost"))
     healing.kube.failure = Unreachable("Unreachable", "down")
     await healing.clock.advance(601)
-    assert healing.registry.pair("ns", "p") is not None
+    assert healing.registry.pair("ns", "ghost") is not None
     healing.kube.failure = None
     await healing.clock.advance(600)
-    assert healing.registry.pair("ns", "p") is None
+    assert healing.registry.pair("ns", "ghost") is None
+
+
+async def test_a_watch_that_began_anew_is_healed_in_seconds(healing: World) -> None:
+    await healing.clock.advance(6)
+    healing.says("ADDED", pair("deleted-unseen"))
+    kept = pair("kept")
+    healing.kube.put(kept)
+    await healing.clock.advance(100)
+    assert healing.registry.pair("ns", "deleted-unseen") is not None
+    healing.says(None, kept)
+    await healing.clock.advance(6)
+    assert [p.metadata.name for p in healing.registry.pairs()] == ["kept"]
 
 
 async def test_the_first_list_is_tried_until_it_is_complete(world: World) -> None:

@@ -23,7 +23,14 @@ class World:
         self.clock = FakeClock()
         self.kube = FakeKube()
         self.registry = Registry()
-        self.writer = StatusWriter(self.kube, self.registry, self.clock, random.Random(1))
+        self.leading = True
+        self.writer = StatusWriter(
+            self.kube,
+            self.registry,
+            self.clock,
+            may_write=lambda: self.leading,
+            dice=random.Random(1),
+        )
         self.task = asyncio.create_task(self.writer.run())
 
     def pair(self, name: str = "p") -> ObjectRef:
@@ -228,3 +235,11 @@ async def test_edits_of_the_spec_do_not_lose_a_status(world: World) -> None:
     world.kube.failure = None
     await world.clock.advance(5)
     assert world.kube.writes == [("p", "transition")]
+
+
+async def test_a_process_that_woke_up_without_its_lease_writes_nothing(world: World) -> None:
+    ref = world.pair()
+    world.leading = False
+    world.publish(ref, status())
+    await world.clock.advance(600)
+    assert world.kube.writes == []
