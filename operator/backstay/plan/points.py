@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay.domain.pairs import Point
-from backstay.domain.zfs import Dataset, Snapshot
+from backstay.domain.zfs import LINEAGE, Dataset, Snapshot
 from backstay.plan.naming import is_ours, snapshot_time
 
 
@@ -44,16 +44,16 @@ def lone_point(members: Sequence[Held], short_id: str) -> Point | None:
 def group_point(members: Sequence[Held], short_id: str) -> Point | None:
     """The newest set that is whole for its own members; None while there is none.
 
-    The oldest replica is the reference: who joins later is younger, and its own first points are
-    no sets of the group. A member is required from the first of the reference's sets that it
+    The oldest replica is the reference, even while its first stream is under way: who joins later
+    is younger, and its own first points are no sets of the group. A member is required from the first of the reference's sets that it
     knows; one that knows none has not joined yet, unless the source could not be asked and the
     target holds nothing of it.
     """
     histories = [_history(m, short_id) for m in members]
-    seeded = [h for h in histories if h.held]
-    if not seeded:
+    replicas = [h for h in histories if h.created_txg is not None]
+    if not replicas:
         return None
-    reference = min(seeded, key=lambda h: h.created_txg)
+    reference = min(replicas, key=lambda h: h.created_txg or 0)
     order = list(reference.held)
     for index in range(len(order) - 1, -1, -1):
         if all(_satisfied(h, order, index) for h in histories):
@@ -68,7 +68,8 @@ class _History:
     held: Mapping[str, Point]
     known: frozenset[str]
     blind: bool
-    created_txg: int
+    created_txg: int | None
+    """Of the replica; None while there is none of ours."""
 
 
 def _history(member: Held, short_id: str) -> _History:
@@ -80,11 +81,12 @@ def _history(member: Held, short_id: str) -> _History:
         for s in snapshots
         if (p := _point(s, short_id)) is not None and taken.get(s.name, s.guid) == s.guid
     }
+    is_replica = member.target is not None and LINEAGE in member.target.properties
     return _History(
         held=held,
         known=frozenset(held) | frozenset(taken),
         blind=not member.source_seen and not held,
-        created_txg=0 if member.target is None else member.target.createtxg,
+        created_txg=member.target.createtxg if member.target and is_replica else None,
     )
 
 

@@ -85,6 +85,15 @@ class TestGroupPoint:
         members = [held("x", "a", "a"), held("new", "b", "b", created=9)][::order]
         assert found(group_point(members, SHORT)) == "a"
 
+    def test_waits_for_a_founder_that_is_slower_than_a_joiner(self) -> None:
+        members = [held("x", "a", ">a"), held("new", "b", "b", created=9)]
+        assert group_point(members, SHORT) is None
+
+    def test_does_not_wait_for_a_member_whose_target_is_somebody_elses(self) -> None:
+        foreign = replace(replica("X", "y"), properties={}, createtxg=0)
+        other = Held(source=source("", "y"), source_seen=True, target=foreign)
+        assert found(group_point([held("x", "a", "a"), other], SHORT)) == "a"
+
     def test_counts_a_joiner_from_its_first_whole_set(self) -> None:
         members = [held("x", "a c", "a c"), held("new", "b c", "b", created=9)]
         assert found(group_point(members, SHORT)) == "a"
