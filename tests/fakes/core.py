@@ -306,7 +306,7 @@ class Core:
         """Time passes, then every route is passed and everything settles."""
         self.world.advance(seconds)
         for pair in self.registry.pairs():
-            resolved = self.shares.resolve(NAMESPACE, pair.metadata.name, self.clock.now())
+            resolved = self.shares.resolve(NAMESPACE, pair.metadata.name)
             for route in getattr(resolved, "shares", {}):
                 self.ring(route)
             self.ring(ObjectKey("ReplicationPair", NAMESPACE, pair.metadata.name))

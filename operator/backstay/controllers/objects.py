@@ -99,7 +99,7 @@ class ObjectRuns:
         key = f"{entry.ref.namespace}/{entry.ref.name}"
         if entry.deleting:
             return await self._farewell.run(entry, pair)
-        resolved = self._shares.resolve(entry.ref.namespace, entry.ref.name, self._now())
+        resolved = self._shares.resolve(entry.ref.namespace, entry.ref.name)
         assert resolved is not None
         is_done = True
         if isinstance(resolved, ResolvedPair):

@@ -45,7 +45,7 @@ class Shares:
         self._refused: dict[str, Conflict] = {}
         self._refused_at: object = None
 
-    def resolve(self, namespace: str, name: str, now: datetime) -> ResolvedPair | Conflict | None:
+    def resolve(self, namespace: str, name: str) -> ResolvedPair | Conflict | None:
         """The pair with its routes, why it has none, or None when there is no such valid pair."""
         pair = self.registry.pair(namespace, name)
         if pair is None:
@@ -57,7 +57,6 @@ class Shares:
             self.registry.policy(namespace, pair.spec.policy_ref.name),
             self.registry.sites(namespace),
             active_site=self.book.active_site.get(f"{namespace}/{name}"),
-            today=now.date(),
         )
 
     def _claims(self) -> dict[str, Conflict]:
@@ -77,14 +76,14 @@ class Shares:
         """Whether no pass has served the pair as it is now."""
         return self.book.served.get(f"{key} {route}") != self._mark(key)
 
-    def on_route(self, route: Route, now: datetime) -> list[ResolvedPair]:
+    def on_route(self, route: Route) -> list[ResolvedPair]:
         """The pairs with a share of the route that are neither suspended nor being deleted."""
         found = []
         for pair in self.registry.pairs():
             meta = pair.metadata
             if meta.namespace != route.namespace or meta.deletion_timestamp is not None:
                 continue
-            resolved = self.resolve(meta.namespace, meta.name, now)
+            resolved = self.resolve(meta.namespace, meta.name)
             if (
                 isinstance(resolved, ResolvedPair)
                 and not resolved.suspended
@@ -98,7 +97,7 @@ class Shares:
 
         A pass takes along what falls due within its own expected duration.
         """
-        resolved = self.on_route(route, now)
+        resolved = self.on_route(route)
         if not resolved:
             return None
         horizon = max(self.book.mean_duration_s(route), SOONEST_S)
@@ -133,7 +132,7 @@ class Shares:
 
     def next_due(self, route: Route, now: datetime, now_s: float) -> Again | None:
         """When the route's earliest pair is due, and by when that pass should start."""
-        resolved = self.on_route(route, now)
+        resolved = self.on_route(route)
         if not resolved:
             return None
         waits = [(self._wait_s(r, route, now, now_s), r) for r in resolved]

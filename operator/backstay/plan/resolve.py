@@ -53,48 +53,50 @@ def resolve_pair(
     sites: Mapping[str, Site],
     *,
     active_site: str | None = None,
-    today: date,
 ) -> ResolvedPair | Conflict:
     """The pair's share of each route, or the first reference that does not hold.
 
     `active_site` is where the data was found to live; None before it was looked at, when
-    `spec.preferredSite` counts.
+    `spec.preferredSite` counts. A policy whose exception has run out still counts: it is the
+    policy that is stalled, and a replica that falls behind would make nothing better.
     """
-    spec, key = pair.spec, f"{pair.metadata.namespace}/{pair.metadata.name}"
-    if policy is None:
-        return Conflict(
-            reason=Reason.POLICY_MISSING,
-            message=f"no ProtectionPolicy {spec.policy_ref.name} in {pair.metadata.namespace}: "
-            f"apply it, or correct spec.policyRef.name",
-        )
-    if (conflict := policy_conflict(policy, today)) is not None:
-        return conflict
-    if policy.spec.replication is None:
-        return Conflict(
-            reason=Reason.POLICY_REFUSED,
-            message=f"ProtectionPolicy {spec.policy_ref.name} has no spec.replication: it stands "
-            f"for backups only; use one with replication, such as class Gold",
-        )
-    source_site = active_site or spec.preferred_site
-    target_site = next(s for s in spec.sites if s != source_site)
-    for name in (source_site, target_site):
+    spec = pair.spec
+    source = active_site or spec.preferred_site
+    if policy is None or policy.spec.replication is None:
+        return _unusable_policy(pair, policy)
+    for name in (source, *(s for s in spec.sites if s != source)):
         if name not in sites:
             return Conflict(
                 reason=Reason.SITE_MISSING,
                 message=f"no Site {name} in {pair.metadata.namespace}: apply it",
             )
-    rpo_s = duration_seconds(policy.spec.effective_rpo)
-    interval = policy.spec.replication.interval
-    shares = _shares(pair, policy, sites[source_site], sites[target_site])
+    shares = _shares(pair, policy, sites, source)
     if isinstance(shares, Conflict):
         return shares
+    rpo_s = duration_seconds(policy.spec.effective_rpo)
+    interval = policy.spec.replication.interval
     return ResolvedPair(
-        key=key,
-        active_site=source_site,
+        key=f"{pair.metadata.namespace}/{pair.metadata.name}",
+        active_site=source,
         rpo_s=rpo_s,
         interval_s=duration_seconds(interval) if interval else rpo_s / 2,
         shares=shares,
         suspended=spec.suspend,
+    )
+
+
+def _unusable_policy(pair: ReplicationPair, policy: ProtectionPolicy | None) -> Conflict:
+    name = pair.spec.policy_ref.name
+    if policy is None:
+        return Conflict(
+            reason=Reason.POLICY_MISSING,
+            message=f"no ProtectionPolicy {name} in {pair.metadata.namespace}: apply it, or "
+            f"correct spec.policyRef.name",
+        )
+    return Conflict(
+        reason=Reason.POLICY_REFUSED,
+        message=f"ProtectionPolicy {name} has no spec.replication: it stands for backups only; "
+        f"use one with replication, such as class Gold",
     )
 
 
@@ -120,12 +122,12 @@ def pair_entries(pair: ReplicationPair, source_site: str) -> dict[Route, tuple[E
 
 
 def _shares(
-    pair: ReplicationPair, policy: ProtectionPolicy, source: Site, target: Site
+    pair: ReplicationPair, policy: ProtectionPolicy, sites: Mapping[str, Site], source: str
 ) -> dict[Route, PairTask] | Conflict:
     assert policy.spec.replication is not None
     retention = policy.spec.replication.retention
     for member in pair.spec.datasets:
-        for site in (source, target):
+        for site in (sites[name] for name in pair.spec.sites):
             place = member.at[site.metadata.name]
             if find_host(site, place.host) is None:
                 return Conflict(
@@ -133,7 +135,7 @@ def _shares(
                     message=f"member {member.name}: Site {site.metadata.name} has no host "
                     f"{place.host} (it has {', '.join(h.name for h in site.spec.hosts)})",
                 )
-    entries = pair_entries(pair, source.metadata.name)
+    entries = pair_entries(pair, source)
     if pair.spec.consistency_group and len(entries) > 1:
         return Conflict(
             reason=Reason.GROUP_SPLIT,
