@@ -1,0 +1,90 @@
+"""What must hold in a world whatever happened to it; each check names what is wrong where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from backstay.domain.zfs import LINEAGE
+from backstay.plan.naming import bookmark_tag, snapshot_time
+from fakes.listing import as_dataset
+from fakes.world import SHORT_ID, FakeHost, World
+from fakes.zfs import FakeDataset, FakeSnapshot
+
+Places = Mapping[str, str]
+"""Source dataset → its replica."""
+
+
+def nothing_destructive(world: World) -> None:
+    """No command of the whole story destroys more than it names (rule *No implicit destruction*).
+
+    Only one snapshot or bookmark at a time is destroyed, and only one of ours.
+    """
+    for argv in world.commands:
+        assert argv[1] != "rollback", argv
+        flags = {f for arg in argv[2:] if arg.startswith("-") and "=" not in arg for f in arg[1:]}
+        if argv[1] in ("receive", "recv"):
+            assert "F" not in flags, argv
+        if argv[1] == "send":
+            assert not flags & {"R", "I"}, argv
+        if argv[1] == "destroy":
+            (name,) = argv[2:]
+            assert "#backstay_" in name or snapshot_time(name.partition("@")[2]), argv
+
+
+def bases_are_intact(a: FakeHost, b: FakeHost, places: Places) -> None:
+    """Each replica shares a point with its source by GUID (rule *Pruning keeps the chain*)."""
+    for source, target in places.items():
+        here, there = found(a, source), found(b, target)
+        if here is None or there is None or not there.snapshots:
+            continue
+        known = {s.guid for s in here.snapshots} | {m.guid for m in here.bookmarks}
+        assert any(s.guid in known for s in there.snapshots), f"{source} and {target}: no base"
+
+
+def little_is_left_over(a: FakeHost, b: FakeHost, places: Places) -> None:
+    """At most one unsent snapshot of ours a member, one bookmark a GUID and lineage, no partial."""
+    for source, target in places.items():
+        here, there = found(a, source), found(b, target)
+        if here is None:
+            continue
+        sent = max((s.createtxg for s in here.snapshots if _has(there, s)), default=0)
+        unsent = [s.name for s in here.snapshots if _is_ours(s) and s.createtxg > sent]
+        assert len(unsent) <= 1, f"{source} has unsent {unsent}"
+        bookmarks_are_few(a, source)
+        assert there is None or there.partial is None, f"{target} has a partial receive"
+
+
+def bookmarks_are_few(a: FakeHost, source: str) -> None:
+    """One bookmark a GUID and lineage, two GUIDs a lineage: the last confirmed and attempted."""
+    marks = as_dataset(a.pool_of(source), a.dataset(source), SHORT_ID).bookmarks
+    tags = Counter((t.lineage, t.guid) for m in marks if (t := bookmark_tag(m)) is not None)
+    assert not [t for t, count in tags.items() if count > 1], f"{source}: {tags}"
+    lineages = Counter(lineage for lineage, _ in tags)
+    assert not [x for x, count in lineages.items() if count > 2], f"{source}: {tags}"
+
+
+def points_of(host: FakeHost, datasets: Iterable[str]) -> set[tuple[str, int]]:
+    """(dataset, GUID) of every snapshot."""
+    return {(name, s.guid) for name in datasets if (d := found(host, name)) for s in d.snapshots}
+
+
+def replicas_are_equal(a: FakeHost, b: FakeHost, places: Places) -> None:
+    """Each replica holds what its source holds, and nobody else's data."""
+    for source, target in places.items():
+        assert a.content(source) == b.content(target), f"{target} is not {source}"
+        assert b.dataset(target).properties[LINEAGE]
+
+
+def found(host: FakeHost, name: str) -> FakeDataset | None:
+    """The dataset, if it exists."""
+    pool = host.pools.get(name.split("/", 1)[0])
+    return None if pool is None else pool.datasets.get(name)
+
+
+def _has(dataset: FakeDataset | None, snapshot: FakeSnapshot) -> bool:
+    return dataset is not None and dataset.snapshot_by_guid(snapshot.guid) is not None
+
+
+def _is_ours(snapshot: FakeSnapshot) -> bool:
+    return snapshot_time(snapshot.name) is not None
