@@ -1,0 +1,292 @@
+"""One full cycle of many volumes of which few have changed, and one in which nothing has."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from bench import machine
+from bench.core import BenchCore
+from bench.grounds import Field, Grounds, grounds
+from bench.peers import Bzfs, RawPipe
+from bench.results import Figure, Result, median, one_in, seconds
+from bench.spans import PHASES, breakdown, confirmed_s
+from worlds import progress
+
+TOOLS = ("backstay", "bzfs", "bzfs-told", "raw")
+MEANINGS = {
+    "bzfs": "bzfs, one call: snapshots of all volumes, replicated",
+    "bzfs-told": "bzfs when somebody else knows what changed and snapshots only that",
+    "raw": "a hand-typed pipe a changed volume, by somebody who knows what changed",
+}
+
+NOTES = (
+    "backstay is measured as its operator runs: a steady process whose connections are there. It "
+    "is the operator's code from the registry to the hosts; statuses go to memory, not to an API "
+    "server. Until confirmed: from the request to the end of the read-back of GUIDs; the whole "
+    "pass also prunes and reports.",
+    "Each tool has volumes of its own with the same writes, so that none sees the snapshots of "
+    "another. Writes are flushed before the clock starts.",
+    "bzfs cannot tell unchanged volumes from changed ones: it snapshots and sends them all. Where "
+    "many volumes change instead of few, the ratio shrinks. bzfs neither prunes nor reads back in "
+    "the time measured.",
+    "bzfs has the flags that its job template gives for frequent runs; some of them leave out "
+    "checks (resume token, second receiver) that backstay keeps. Its connections stay open.",
+    "Where hosts are emulated, starting a process costs many times what it costs on hardware, so "
+    "ratios between tools that start many processes and few are larger than on hardware. There is "
+    "no network latency, which favours tools with many round trips.",
+)
+
+
+@dataclass(slots=True)
+class Run:
+    """What one run has measured, by (tool, kind of cycle)."""
+
+    arguments: argparse.Namespace
+    grounds: Grounds
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def measured(self, tool: str, kind: str, number: int) -> Iterator[dict[str, Any]]:
+        """The time inside is noted with the load around it; the caller may add to the note."""
+        note: dict[str, Any] = {"tool": tool, "kind": kind, "round": number}
+        note["load_before"] = machine.load()
+        began = time.monotonic()
+        yield note
+        note["seconds"] = round(time.monotonic() - began, 3)
+        note["load_after"] = machine.load()
+        self.rounds.append(note)
+        progress.say(f"{kind} {number}: {tool} took {note['seconds']:.1f} s")
+
+    def seconds(self, tool: str, kind: str, key: str = "seconds") -> list[float]:
+        """All that was noted under this key."""
+        return [n[key] for n in self.rounds if n["tool"] == tool and n["kind"] == kind and key in n]
+
+    def changed(self, number: int) -> list[str]:
+        """The volumes that change in a round: others in each."""
+        count, of = self.arguments.changed, self.arguments.volumes
+        return [f"v{(number * count + index) % of}" for index in range(count)]
+
+
+@dataclass(slots=True)
+class Peer:
+    """A tool that is no steady process: what it does in each kind of cycle."""
+
+    name: str
+    field: Field
+    seed: Callable[[], None]
+    cycle: Callable[[list[str], str], None]
+    nothing: dict[str, Callable[[], None]]
+    """What it can do when nothing has changed, by kind."""
+
+
+async def measure(arguments: argparse.Namespace) -> Result:
+    """All rounds, in turns: each tool writes to its own volumes, then runs one cycle."""
+    with grounds(keep=arguments.keep) as ours:
+        run = Run(arguments, ours)
+        result = _new_result(arguments, ours)
+        core = BenchCore(f"bench/{ours.name}")
+        bzfs: list[Bzfs] = []
+        try:
+            peers = [_peer(name, run, bzfs) for name in arguments.tools if name != "backstay"]
+            pairs, place = await _seed(core, peers, run)
+            for number in range(1, arguments.rounds + 1):
+                await _backstay(core, run, place, pairs, number)
+                for peer in peers:
+                    await _peer_cycle(peer, run, number)
+            for number in range(1, arguments.rounds + 1):
+                await _backstay_nothing(core, run, pairs, number)
+                for peer in peers:
+                    await _peer_nothing(peer, run, number)
+        finally:
+            await core.hang_up()
+            for each in bzfs:
+                each.close()
+        _conclude(result, run, bzfs)
+        return result
+
+
+def _new_result(arguments: argparse.Namespace, ours: Grounds) -> Result:
+    return Result(
+        scenario="cycle",
+        title="One cycle of many volumes",
+        parameters={
+            "volumes": arguments.volumes,
+            "changed": arguments.changed,
+            "written_kib_each": arguments.write_kib,
+            "rounds": arguments.rounds,
+            "backstay_pairs": min(arguments.pairs, arguments.volumes),
+        },
+        machine=machine.describe([ours.source, ours.target]),
+    )
+
+
+def _peer(name: str, run: Run, bzfs: list[Bzfs]) -> Peer:
+    place = run.grounds.field(name, run.arguments.volumes)
+    if name == "raw":
+        raw = RawPipe(place)
+        return Peer(name, place, lambda: raw.cycle(place.names, "seed"), raw.cycle, {})
+    tool = Bzfs(place, rounds=2 * run.arguments.rounds)
+    bzfs.append(tool)
+    if name == "bzfs":
+        nothing = {"nothing-changed": tool.cycle, "nothing-to-send": tool.replicate}
+        return Peer(name, place, tool.cycle, lambda _changed, _mark: tool.cycle(), nothing)
+    return Peer(name, place, lambda: tool.told(place.names, "seed"), tool.told, {})
+
+
+# --- one cycle each -------------------------------------------------------------------------------
+
+
+async def _seed(core: BenchCore, peers: list[Peer], run: Run) -> tuple[list[str], Field]:
+    """Every tool has its volumes at the target, and its connections to both hosts."""
+    arguments = run.arguments
+    place = run.grounds.field("backstay", arguments.volumes)
+    for each in [place, *(peer.field for peer in peers)]:
+        progress.say(f"making {arguments.volumes} volumes below {each.root}")
+        await asyncio.to_thread(each.make, arguments.volume_mib)
+    core.sites(place.source, place.target, place.replica_root)
+    core.policy()
+    with run.measured("backstay", "seed", 0):
+        pairs = core.pairs(place, arguments.pairs)
+        await core.settle()
+    await asyncio.to_thread(place.check, [])
+    await core.hang_up()
+    for peer in peers:
+        with run.measured(peer.name, "seed", 0):
+            await asyncio.to_thread(peer.seed)
+        await asyncio.to_thread(peer.field.check, [])
+    return pairs, place
+
+
+async def _backstay(core: BenchCore, run: Run, place: Field, pairs: list[str], number: int) -> None:
+    """One cycle of the steady process; its connections are there, as the operator keeps them."""
+    changed = run.changed(number)
+    await asyncio.to_thread(_write, place, changed, run.arguments.write_kib)
+    await _backstay_pass(core, run, pairs, "cycle", number)
+    await asyncio.to_thread(place.check, changed)
+
+
+async def _backstay_nothing(core: BenchCore, run: Run, pairs: list[str], number: int) -> None:
+    await _backstay_pass(core, run, pairs, "nothing-changed", number)
+
+
+async def _backstay_pass(
+    core: BenchCore, run: Run, pairs: list[str], kind: str, number: int
+) -> None:
+    with run.measured("backstay", f"connect-for-{kind}", number):
+        await core.connect()
+    with core.noting() as record, run.measured("backstay", kind, number) as note:
+        began = time.monotonic()
+        core.request(pairs, f"{kind}-{number}")
+        await core.settle()
+        ended = max(core.published[f"ReplicationPair/{pair}"] for pair in pairs)
+    confirmed = confirmed_s(record.spans) or ended
+    note |= {
+        "confirmed": round(confirmed - began, 3),
+        "phases": {k: round(v, 3) for k, v in breakdown(record.spans, began, ended).items()},
+        "requests": len(record.sent),
+        "requests_by_name": dict(Counter(request for _, request in record.sent)),
+        "commands": sum(len(span.commands) for span in record.spans),
+        "changing_commands": len(record.changing_commands),
+        "flushes": record.flushes,
+    }
+    await core.hang_up()  # so that nothing of ours runs at the hosts while others are measured
+
+
+async def _peer_cycle(peer: Peer, run: Run, number: int) -> None:
+    changed = run.changed(number)
+    await asyncio.to_thread(_write, peer.field, changed, run.arguments.write_kib)
+    await _timed(peer, run, "cycle", number, partial(peer.cycle, changed, f"r{number}"))
+    await asyncio.to_thread(peer.field.check, changed)
+
+
+async def _peer_nothing(peer: Peer, run: Run, number: int) -> None:
+    for kind, work in peer.nothing.items():
+        if number == 1 and kind == "nothing-to-send":
+            await asyncio.to_thread(work)  # its cache is there from now on
+        await _timed(peer, run, kind, number, work)
+
+
+async def _timed(peer: Peer, run: Run, kind: str, number: int, work: Callable[[], None]) -> None:
+    with run.measured(peer.name, kind, number):
+        await asyncio.to_thread(work)
+
+
+def _write(place: Field, changed: list[str], kib: int) -> None:
+    """New data, and no debt of it left that the next tool would have to pay."""
+    place.write(changed, kib=kib)
+    place.source.run("zpool sync tank")
+
+
+# --- what it means --------------------------------------------------------------------------------
+
+
+def _conclude(result: Result, run: Run, bzfs: list[Bzfs]) -> None:
+    result.rounds = run.rounds
+    whole = run.seconds("backstay", "cycle")
+    confirmed = run.seconds("backstay", "cycle", "confirmed")
+    for name, meaning in MEANINGS.items():
+        theirs = run.seconds(name, "cycle")
+        if theirs:
+            result.figures += [
+                Figure(
+                    f"{what}, to {meaning}",
+                    one_in(ours, theirs),
+                    f"{seconds(ours)} to {seconds(theirs)}",
+                )
+                for what, ours in (("backstay until confirmed", confirmed), ("whole pass", whole))
+            ]
+    _conclude_nothing(result, run)
+    result.tables["Where backstay's cycle spends its time (medians)"] = [_phases(run)]
+    result.tables["Seeding all volumes once (one run, no ratio)"] = [
+        {"tool": n["tool"], "seconds": n["seconds"]} for n in run.rounds if n["kind"] == "seed"
+    ]
+    result.notes += _notes(bzfs)
+
+
+def _conclude_nothing(result: Result, run: Run) -> None:
+    kind = "nothing-changed"
+    notes = [n for n in run.rounds if n["tool"] == "backstay" and n["kind"] == kind]
+    ours = run.seconds("backstay", kind)
+    worst = max(n["requests"] for n in notes)
+    changing = max(n["changing_commands"] for n in notes)
+    result.figures.append(
+        Figure(
+            f"nothing changed, backstay: {worst} host requests, {changing} changing commands",
+            "–",
+            seconds(ours),
+        )
+    )
+    for other, meaning in (
+        (kind, "bzfs, which snapshots and sends all volumes again"),
+        ("nothing-to-send", "bzfs without new snapshots, with its cache (--cache-snapshots)"),
+    ):
+        theirs = run.seconds("bzfs", other)
+        if theirs:
+            text = f"{seconds(ours)} to {seconds(theirs)}"
+            result.figures.append(
+                Figure(f"nothing changed, to {meaning}", one_in(ours, theirs), text)
+            )
+
+
+def _phases(run: Run) -> dict[str, Any]:
+    notes = [n for n in run.rounds if n["tool"] == "backstay" and n["kind"] == "cycle"]
+    row: dict[str, Any] = {p: median([n["phases"][p] for n in notes]) for p in (*PHASES, "own")}
+    row["requests"] = median([n["requests"] for n in notes])
+    row["commands at the hosts"] = median([n["commands"] for n in notes])
+    row["connecting anew (not in it)"] = median(run.seconds("backstay", "connect-for-cycle"))
+    return row
+
+
+def _notes(bzfs: list[Bzfs]) -> list[str]:
+    notes = [*NOTES]
+    if bzfs:
+        notes.append(f"bzfs {bzfs[0].version}, as it was called: `{bzfs[0].shown()}`")
+    return notes
