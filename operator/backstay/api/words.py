@@ -120,6 +120,10 @@ class Reason(Word):
     GROUP_SPLIT = "GroupSplit", "Members of the consistency group lie in different pools."
 
     # What lies at the hosts: nothing is written until a human decides.
+    SOURCE_IS_REPLICA = (
+        "SourceIsReplica",
+        "The source dataset is a replica of another pair; a chain is not supported yet.",
+    )
     ENCRYPTED_SOURCE = (
         "EncryptedSource",
         "The source is encrypted; raw streams are not supported yet, and a plain one would arrive "

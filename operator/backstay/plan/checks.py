@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from backstay.api.values import is_below, pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member, RouteObservation, RouteTask
-from backstay.domain.zfs import Dataset, HostListing
+from backstay.domain.zfs import LINEAGE, Dataset, HostListing
 from backstay.plan.basis import replica_conflict
 
 _PVESR = "__replicate_"
@@ -87,6 +87,14 @@ def receive_root(target: str, roots: tuple[str, ...]) -> str | None:
 
 
 def _source_conflict(source: Dataset) -> Conflict | None:
+    if LINEAGE in source.properties:
+        # Our snapshots on it would make it differ from its own source.
+        return Conflict(
+            reason=Reason.SOURCE_IS_REPLICA,
+            message=f"{source.name} is itself a replica (lineage {source.properties[LINEAGE]}): "
+            f"replicate its source instead; if it has become the original, say so with "
+            f"`zfs inherit {LINEAGE} {source.name}`",
+        )
     if source.encrypted:
         return Conflict(
             reason=Reason.ENCRYPTED_SOURCE,
