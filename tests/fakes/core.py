@@ -31,7 +31,7 @@ from backstay.domain.steps import Pipe, PipeOutcome, Transfer
 from backstay.ports.host import Endpoint, HostPort, Progress
 from backstay.ports.kube import Gone, Notice, ObjectRef
 from backstay.report.pair import PairFacts
-from fakes.world import SHORT_ID, FakeHost, World
+from fakes.world import INSTALLATION, SHORT_ID, FakeHost, World
 
 NAMESPACE = "dr"
 ROUNDS = 40
@@ -60,8 +60,16 @@ class WorldClock:
 class Core:
     """One leader over a world; `restart` forgets all that it had in memory."""
 
-    def __init__(self, world: World, *, term: int = 1) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        term: int = 1,
+        installation: str = INSTALLATION,
+        short_id: str = SHORT_ID,
+    ) -> None:
         self.world = world
+        self.installation, self.short_id = installation, short_id
         self.clock = WorldClock(world)
         self.term = term
         self.secrets: dict[str, Mapping[str, bytes]] = {"key": {PRIVATE_KEY: b"key"}}
@@ -79,7 +87,8 @@ class Core:
 
     def open(self, endpoint: Endpoint) -> HostPort:
         """The fake host behind a Site's host."""
-        return self._hosts[endpoint.name].port(term=self.term)
+        host = self._hosts[endpoint.name]
+        return host.port(term=self.term, installation=self.installation, short_id=self.short_id)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -328,7 +337,7 @@ class Core:
         self.facts: dict[ObjectKey, PairFacts] = {}
         book = Book()
         finder = HostFinder(self.registry, self, self, lambda: self.term)  # type: ignore[arg-type]
-        self.shares = Shares(self.registry, finder, book, SHORT_ID)
+        self.shares = Shares(self.registry, finder, book, self.short_id)
         hooks = PassHooks(
             ring=self.ring,
             reported=lambda key: self.ring(ObjectKey("ReplicationPair", *key.split("/", 1))),
