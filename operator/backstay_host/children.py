@@ -29,7 +29,9 @@ from backstay_host.zfs.failures import failure
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
-MAX_STDERR_CHARS = 64 * 1024
+MAX_STDERR_CHARS = 1024 * 1024
+"""A listing of 100 KiB of names that do not exist complains for several times as long."""
+MAX_LAST_WORDS_CHARS = 64 * 1024
 MAX_SIDE_BY_SIDE = 8
 
 _PR_SET_PDEATHSIG = 1
@@ -167,7 +169,7 @@ class Children:
         _close(child)
         if len(out) >= MAX_OUTPUT_BYTES:
             raise Refused("OutputTooLarge", f"{child.command.argv[:2]} printed over 64 MiB")
-        words = err if child.err_fd >= 0 else "".join(child.last_words)[-MAX_STDERR_CHARS:]
+        words = err if child.err_fd >= 0 else "".join(child.last_words)[-MAX_LAST_WORDS_CHARS:]
         if child.killed and status < 0:
             raise Refused(child.killed, f"{' '.join(child.command.argv[:2])} was killed: {words}")
         return Finished(child.command.argv, status, out, words)
@@ -250,7 +252,7 @@ def _line_keeper(child: Running) -> Callable[[str | bytes], None]:
 
     def keep(chunk: str | bytes) -> None:
         line = chunk if isinstance(chunk, str) else chunk.decode(errors="replace")
-        child.last_words.append(line[:MAX_STDERR_CHARS])
+        child.last_words.append(line[:MAX_LAST_WORDS_CHARS])
         del child.last_words[:-200]
         if heard is not None:
             heard(line)

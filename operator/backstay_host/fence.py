@@ -206,22 +206,21 @@ def holders(path: Path) -> list[int]:
         if process == os.getpid():
             continue
         try:
-            for entry in os.scandir(f"/proc/{process}/fd"):
-                if _link(entry.path) == wanted:
-                    found.append(process)
-                    break
+            opened = [_link(entry) for entry in Path(f"/proc/{process}/fd").iterdir()]
         except OSError:
             continue  # it ended, or it is none of ours
+        if wanted in opened:
+            found.append(process)
     return found
 
 
 def _processes() -> Iterable[int]:
-    return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
-def _link(path: str) -> str:
+def _link(path: Path) -> str:
     try:
-        return str(Path(path).readlink())
+        return str(path.readlink())
     except OSError:
         return ""
 

@@ -114,7 +114,10 @@ def zfs_list(words: list[str]) -> int:
         for name in names:
             cells = [value(state["things"][name], name, c) for c in options["o"][0].split(",")]
             print("\t".join(cells))
-        return 1 if missing(state, operands) else 0
+        gone = missing(state, operands)
+        for name in [n for n in names if state["things"][n].get("vanishes")]:
+            del state["things"][name]
+    return 1 if gone else 0
 
 
 def zfs_get(words: list[str]) -> int:

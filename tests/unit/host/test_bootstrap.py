@@ -1,0 +1,110 @@
+"""The program is fed through stdin, kept in a private folder, and says in one line what is wrong."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backstay.app.hostzip import pack_host_program
+from backstay_host import bootstrap
+from backstay_host.protocol import HELLO_MARK, Hello
+from unit.host.client import Client, HostError
+
+TEXT = Path(bootstrap.__file__).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="boot-") as made:
+        yield Path(made) / "backstay"
+
+
+def _text(folder: Path, *, oldest: str = "(3, 11)") -> str:
+    """The text as it is sent, keeping its files in a folder of the test."""
+    assert "/run/backstay" in TEXT
+    assert "OLDEST_PYTHON = (3, 11)" in TEXT
+    changed = TEXT.replace('return "/run/backstay"', f"return {str(folder)!r}")
+    return changed.replace("OLDEST_PYTHON = (3, 11)", f"OLDEST_PYTHON = {oldest}")
+
+
+def _program(folder: Path) -> bytes:
+    """The program, keeping its files in a folder of the test, too."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(pack_host_program())) as packed:
+        with zipfile.ZipFile(changed, "w") as archive:
+            for name in packed.namelist():
+                own = name == "backstay_host/bootstrap.py"
+                archive.writestr(name, _text(folder) if own else packed.read(name))
+    return changed.getvalue()
+
+
+def _say(text: str, fed: bytes) -> dict[str, dict[str, str]]:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", text], input=fed, capture_output=True, timeout=30, check=False
+    )
+    line, _, rest = done.stdout.decode().partition("\n")
+    assert line.startswith(HELLO_MARK)
+    assert rest == ""
+    said: dict[str, dict[str, str]] = json.loads(line[len(HELLO_MARK) :])
+    return said
+
+
+def test_the_fed_program_serves_and_leaves_nothing_behind(folder: Path) -> None:
+    program = _program(folder)
+    fed = b"%d\n" % len(program) + program
+    client = Client([sys.executable, "-I", "-c", _text(folder)], fed)
+    kept = folder / f"{client.greeting['nonce']}.zip"
+    assert client.greeting["program"] == [sys.executable, "-I", str(kept)]
+    assert (folder.stat().st_mode & 0o777, kept.stat().st_mode & 0o777) == (0o700, 0o600)
+    # This machine may have no ZFS; then that is what the program must say.
+    try:
+        assert client.request("hello", Hello())["python_version"]
+    except HostError as error:
+        assert error.reason == "NoZfs"
+    stream = subprocess.run(
+        [*client.greeting["program"], "stream", f"{client.greeting['nonce']}.no"],
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (stream.returncode, stream.stdout) == (3, b"")
+    assert b"NoSuchTicket" in stream.stderr
+    assert client.close() == 0
+    assert not kept.exists()
+
+
+def test_a_python_that_is_too_old_is_named(folder: Path) -> None:
+    said = _say(_text(folder, oldest="(99, 0)"), b"")
+    assert said["error"]["reason"] == "NoPython"
+    assert sys.version.split()[0] in said["error"]["message"]
+    assert not folder.exists()
+
+
+def test_the_text_is_readable_for_pythons_that_are_too_old() -> None:
+    ast.parse(TEXT, feature_version=(3, 7))
+
+
+def test_a_folder_that_others_can_enter_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o755)
+    program = pack_host_program()
+    said = _say(_text(folder), b"%d\n" % len(program) + program)
+    assert said["error"]["reason"] == "NoRights"
+    assert os.listdir(folder) == []
+
+
+def test_a_folder_that_is_a_link_is_refused(folder: Path) -> None:
+    folder.symlink_to("/tmp")
+    program = pack_host_program()
+    said = _say(_text(folder), b"%d\n" % len(program) + program)
+    assert said["error"]["reason"] == "NoRights"

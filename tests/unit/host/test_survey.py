@@ -1,0 +1,141 @@
+"""`survey`: complete, with a constant number of processes, immune to forged properties."""
+
+from __future__ import annotations
+
+import pytest
+
+from backstay_host import protocol
+from unit.host.client import HostError
+from unit.host.conftest import World
+
+OURS = "backstay_20260101T00000{}.000Z_ab120001"
+
+
+def _survey(*roots: tuple[str, bool], sync: bool = False) -> protocol.Survey:
+    return protocol.Survey([protocol.SurveyRoot(*root) for root in roots], "ab12", sync)
+
+
+def _facts(world: World, body: protocol.Survey) -> dict[str, dict[str, object]]:
+    found = world.connect().request("survey", body)["datasets"]
+    return {facts["name"]: facts for facts in found}
+
+
+def test_absent_roots_are_named_and_do_not_fail_the_others(world: World) -> None:
+    body = _survey(("tank/v", False), ("tank/nope", False), ("nopool/x", True), sync=True)
+    found = world.connect().request("survey", body)
+    assert [facts["name"] for facts in found["datasets"]] == ["tank/v"]
+    assert found["absent"] == ["nopool/x", "tank/nope"]
+    assert world.argvs("sync") == [["zpool", "sync", "tank"]]
+
+
+def test_any_other_error_is_a_failure_by_name_never_absence(world: World) -> None:
+    message = "cannot open 'tank/v': dataset does not exist\ncannot iterate filesystems: I/O error"
+    world.trouble("zfs-list", err=message)
+    with pytest.raises(HostError, match="I/O error"):
+        world.connect().request("survey", _survey(("tank/v", False)))
+    world.trouble("zfs-list", err="cannot open 'tank/v': pool I/O is currently suspended")
+    with pytest.raises(HostError) as error:
+        world.connect().request("survey", _survey(("tank/v", False)))
+    assert error.value.reason == "PoolSuspended"
+
+
+@pytest.mark.rule("O(hosts) planning")
+def test_the_number_of_processes_does_not_grow_with_the_datasets(world: World) -> None:
+    client = world.connect()
+    client.request("survey", _survey(("tank", True), sync=True))
+    few = len(world.log)
+    for number in range(200):
+        world.put(f"tank/d{number}")
+        world.put(f"tank/d{number}@{OURS.format(1)}")
+    found = client.request("survey", _survey(("tank", True), sync=True))
+    assert len(found["datasets"]) == 202
+    assert len(world.log) - few == few - 1  # the version is asked once a session
+    assert few == 6
+
+
+def test_long_lists_of_names_are_cut_into_command_lines_by_bytes(world: World) -> None:
+    names = [f"tank/{'x' * 200}{number:04}" for number in range(1500)]
+    for name in names[:3]:
+        world.put(name)
+    found = world.connect().request("survey", _survey(*((name, False) for name in names)))
+    assert [facts["name"] for facts in found["datasets"]] == names[:3]
+    assert len(found["absent"]) == 1497
+    calls = world.argvs("list")
+    assert max(sum(len(word) + 9 for word in call) for call in calls) < 110 * 1024
+    assert sum(len(call) for call in calls) > 2 * 1500
+
+
+@pytest.mark.rule("RPO truth")
+def test_written_is_told_since_the_newest_snapshot_of_ours(world: World) -> None:
+    first, second = OURS.format(1), OURS.format(2)
+    world.put("tank/a", written=11)
+    world.put(f"tank/a@{first}")
+    world.put(f"tank/a@{second}")
+    world.put("tank/b", written=0, since={first: 22})
+    world.put(f"tank/b@{first}")
+    world.put("tank/b@manual")
+    world.put("tank/c", written=0)
+    world.put("tank/c@manual")
+    facts = _facts(world, _survey(("tank", True)))
+    told = {name: (f["since"], f["written_since"]) for name, f in facts.items()}
+    assert told["tank/a"] == (second, 11)
+    assert told["tank/b"] == (first, 22)
+    assert told["tank/c"] == ("", -1)
+
+
+@pytest.mark.rule("Negotiated capabilities")
+@pytest.mark.fault("forged user property")
+@pytest.mark.parametrize(("version", "as_json"), [("2.3.9-1", True), ("2.2.4", False)])
+def test_a_property_with_tabs_and_newlines_forges_nothing(
+    world: World, version: str, as_json: bool
+) -> None:
+    (world.home / "version").write_text(version)
+    forged = "x\ntank/v\tdev.backstay:writer\t9:evil\ntank/v\tdev.backstay:writer\t9:evil"
+    world.put("tank/a", props={"dev.backstay:lineage": forged})
+    client = world.connect()
+    if as_json:
+        found = client.request("survey", _survey(("tank", True)))["datasets"]
+        facts = {f["name"]: f["properties"] for f in found}
+        assert facts["tank/v"] == {}
+        assert facts["tank/a"] == {"dev.backstay:lineage": forged}
+    else:
+        with pytest.raises(HostError) as error:
+            client.request("survey", _survey(("tank", True)))
+        assert error.value.reason == "UnexpectedOutput"
+
+
+def test_a_dataset_that_vanishes_while_we_look_is_absent(world: World) -> None:
+    world.put("tank/a", props={"dev.backstay:lineage": "4c1f"})
+    world.put("tank/ghost", vanishes=True)
+    body = _survey(("tank/a", False), ("tank/ghost", False))
+    found = world.connect().request("survey", body)
+    assert [f["name"] for f in found["datasets"]] == ["tank/a"]
+    assert found["datasets"][0]["properties"] == {"dev.backstay:lineage": "4c1f"}
+    assert found["absent"] == ["tank/ghost"]
+
+
+def test_tokens_are_decoded_even_where_their_snapshot_is_not(world: World) -> None:
+    told = '{"name": "else/v@x", "guid": 77, "bytes": 4096}'.encode().hex()
+    world.put("backup/r/v", receive_resume_token=f"1-abc-def-{told}")
+    world.put("backup/r/w", receive_resume_token="-")
+    facts = _facts(world, _survey(("backup/r", True)))
+    assert facts["backup/r/v"]["token"] == {
+        "text": f"1-abc-def-{told}",
+        "to_name": "else/v@x",
+        "to_guid": 77,
+        "from_guid": 0,
+        "received_bytes": 4096,
+        "raw": False,
+    }
+    assert facts["backup/r/w"]["token"] is None
+
+
+def test_a_dataset_that_a_command_of_ours_uses_is_busy(world: World) -> None:
+    world.put("tank/v@a")
+    world.trouble("zfs-destroy", hang=True)
+    first = world.connect(claim=3)
+    doomed = [protocol.Doomed("tank/v@a", world.things["tank/v@a"]["guid"])]
+    first.post("prune", protocol.Prune(doomed))
+    second = world.connect()
+    second.wait_for(lambda: bool(world.argvs("destroy")))
+    assert second.request("survey", _survey(("tank", True)))["busy"] == ["tank/v"]
