@@ -183,9 +183,15 @@ class OpenSshHost:
     async def ask(self, request: str, body: object, *, dry_run: bool = False) -> Answer:
         """The answer to one request of the protocol; a mutating one under a claim of our term."""
         async with self.connected() as connection:
-            if not dry_run and request not in wire.READ_ONLY and request != "claim":
-                await self._ensure_claimed(connection)
-            return await self._send(connection, request, body, dry_run)
+            return await self.ask_on(connection, request, body, dry_run=dry_run)
+
+    async def ask_on(
+        self, connection: Connection, request: str, body: object, *, dry_run: bool = False
+    ) -> Answer:
+        """The same on a connection that the caller holds open: tickets are of one connection."""
+        if not dry_run and request not in wire.READ_ONLY:
+            await self._ensure_claimed(connection)
+        return await self._send(connection, request, body, dry_run)
 
     async def _send(
         self, connection: Connection, request: str, body: object, dry_run: bool

@@ -26,7 +26,7 @@ STALL_S = 60.0
 STALL_MARGIN_S = 20.0
 """So much later the operator does, in case that a host does not answer at all."""
 ENDED_S = 10.0
-"""How long after both ssh have ended the hosts may take to say how it went."""
+"""How long after the receiver's ssh has ended the rest may take to end, and to say how it went."""
 
 
 class OpenSshTransfers:
@@ -81,15 +81,16 @@ class OpenSshTransfers:
             # Ours must go, else neither side would ever see the other's end.
             os.close(read_end)
             os.close(write_end)
-        watch = asyncio.create_task(self._watch(sender, receiver))
+        courses = {
+            asyncio.create_task(self._watch(sender, receiver)),
+            asyncio.create_task(_both_ended(sender, receiver)),
+        }
         try:
-            await asyncio.wait(
-                {watch, asyncio.create_task(_both_ended(sender, receiver))},
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await asyncio.wait(courses, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            for course in courses:
+                course.cancel()
+            await asyncio.gather(*courses, return_exceptions=True)
 
     async def _watch(self, sender: _Side, receiver: _Side) -> None:
         """Return once nothing has moved for too long, or a control connection was lost."""
@@ -141,7 +142,7 @@ class _Side:
 
     async def order(self, body: wire.Ticket) -> None:
         """The host has admitted a stream for these orders."""
-        answer = await self.host.ask("ticket", body)
+        answer = await self.host.ask_on(self.connection, "ticket", body)
         said = translate.result(wire.Ticketed, answer.result, self.host.name)
         self.ticket, self.command = said.ticket, said.command
         self.connection.listen(self.ticket, self._hear)
@@ -156,7 +157,7 @@ class _Side:
             # A host that cannot be asked any more ends the stream by itself: its socket to the
             # control program is gone.
             with contextlib.suppress(BackstayError):
-                await self.host.ask("cancel", wire.Cancel(ticket=self.ticket))
+                await self.host.ask_on(self.connection, "cancel", wire.Cancel(ticket=self.ticket))
         if self.child is not None:
             await self.child.end()
         self.connection.unlisten(self.ticket)
@@ -176,13 +177,16 @@ class _Side:
 
 
 async def _both_ended(sender: _Side, receiver: _Side) -> None:
-    """Both ssh processes have ended and both hosts have said how it went, or stay silent."""
+    """Both ssh processes have ended and both hosts have said how it went, or stay silent.
+
+    The receiver may take its time after the sender's end, but not the sender after the receiver's.
+    """
     assert sender.child is not None
     assert receiver.child is not None
-    await asyncio.gather(sender.child.wait(), receiver.child.wait())
+    await receiver.child.wait()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ENDED_S):
-            await asyncio.gather(sender.ended.wait(), receiver.ended.wait())
+            await asyncio.gather(sender.child.wait(), sender.ended.wait(), receiver.ended.wait())
 
 
 async def _cancel_both(sender: _Side, receiver: _Side) -> None:

@@ -182,6 +182,23 @@ async def test_a_lost_control_connection_ends_the_stream(bench: Bench, tmp_path:
     assert not any(is_running(pid) for pid in pids)
 
 
+async def test_a_sender_does_not_outlive_its_receiver(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "ENDED_S", 0.1)
+    started = 'while not (folder / "send-runs").exists(): time.sleep(0.002)'
+    script = program(
+        tmp_path,
+        send='note(role + "-runs"); time.sleep(600)',
+        receive=f'{started}\n    end("TargetModified")',
+    )
+    outcome = await move(bench, script)
+    assert outcome.failure is not None
+    assert outcome.failure.reason == "TargetModified"
+    assert not is_running(await appear(tmp_path / "send-runs"))
+    assert (tmp_path / "cancelled-send").exists()
+
+
 async def test_only_increments_share_a_pipe(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(Stalled, match="only increments may share a pipe"):
         await move(bench, program(tmp_path), transfer("d0"), transfer("d1"))
