@@ -161,7 +161,7 @@ class ObjectRuns:
         if recovery is None or facts.rpo_s is None:
             return None
         left = facts.rpo_s - (self._now() - recovery.time).total_seconds()
-        return Again(in_s=left + 0.5) if left > 0 else None
+        return Again(in_s=left + 0.5) if left >= 0 else None
 
     def _policy(self, entry: Entry, policy: ProtectionPolicy) -> Again:
         mine = [
