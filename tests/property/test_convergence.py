@@ -198,14 +198,16 @@ def assert_points(sides: TwoSides) -> dict[str, int]:
 
 
 def was_destroyed(sides: TwoSides, member: Member, name: str) -> bool:
-    """Whether somebody destroyed a member's snapshot before its very first stream ended.
+    """Whether somebody destroyed a member's snapshot before its first common set was whole.
 
     Nothing tells then that it ever was in that set: it joins as a new member.
     """
     target = sides.vault.get(member.target)
-    held = [sides.taken_at.get(s.name, 0) for s in target.snapshots] if target else []
-    is_newcomer = min(held, default=sides.txg) > sides.taken_at[name]
-    return (member.source, name) in sides.destroyed and is_newcomer
+    common = [s.name for s in (target.snapshots if target else ()) if s.name in sides.sets]
+    joined = any(
+        len(sides.sets[one]) > 1 and sides.taken_at[one] < sides.taken_at[name] for one in common
+    )
+    return (member.source, name) in sides.destroyed and not joined
 
 
 def shared_snapshot(seen: Seen, member: Member) -> bool:

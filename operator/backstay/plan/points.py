@@ -45,9 +45,9 @@ def group_point(members: Sequence[Held], short_id: str) -> Point | None:
     """The newest set that is whole for its own members; None while there is none.
 
     The oldest replica is the reference, even while its first stream is under way: who joins later
-    is younger, and its own first points are no sets of the group. A member is required from the first of the reference's sets that it
-    knows; one that knows none has not joined yet, unless the source could not be asked and the
-    target holds nothing of it.
+    is younger, and its own first points are no sets of the group. A member is required from the
+    first of the reference's sets that it knows; one that knows none has not joined yet, unless the
+    source could not be asked and the target holds nothing of it.
     """
     histories = [_history(m, short_id) for m in members]
     replicas = [h for h in histories if h.created_txg is not None]

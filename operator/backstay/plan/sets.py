@@ -1,9 +1,9 @@
 """Which snapshot each member of a group is sent, and when a new one is taken.
 
 A lone member is a group of one, so this is the only place that decides it. A *set* is one
-snapshot name over the members of a group (rule *Atomic groups*). The current set is the newest
-that every member has which had joined by then; snapshots that another pair took of some members
-only are no set of this group.
+snapshot name over the members of a group (rule *Atomic groups*). The current set is the newest of
+which no member's snapshot was destroyed; snapshots of some members only, taken for another pair or
+for the seed of a joiner, are no set of this group.
 
     current set   at the target            -> decision
     none                                   -> take one of all members
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from math import inf
 
 from backstay.domain.pairs import Member
-from backstay.domain.zfs import Dataset, HostListing, ResumeToken, Snapshot
+from backstay.domain.zfs import LINEAGE, Dataset, HostListing, ResumeToken, Snapshot
 from backstay.plan.basis import common_base, source_point
 from backstay.plan.naming import bookmark_tag, is_ours
 
@@ -67,7 +67,7 @@ def decide_group(
         for member in members
         if (dataset := source.datasets.get(member.source)) is not None
     ]
-    current = _current_set([s for s in seats if s.replica] or seats)
+    current = _current_set(seats)
     core = [s for s in seats if s.replica or (current in s.ours if current else s.free)]
     joiners = [s for s in seats if s.free and s not in core]
     lacking = [s for s in core if _lacks(s, current)]
@@ -98,16 +98,47 @@ def _seat(
 
 
 def _current_set(seats: Sequence[_Seat]) -> str | None:
-    """Name of the newest set that is whole at the source.
+    """Name of the newest set that is whole at the source, by createtxg in their common pool.
 
-    All members of a group lie in one pool, so createtxg orders; it also tells whether a member
-    that lacks the set had joined before.
+    The member with the oldest replica tells which sets there are: who joins later has snapshots of
+    its own until the next set. Before any replica is whole, all who had snapshots by then count.
     """
-    taken = {p.name: p.createtxg for s in seats for p in s.ours.values()}
-    for name in sorted(taken, key=lambda n: taken[n], reverse=True):
-        if all(name in s.ours or _first_txg(s) > taken[name] for s in seats):
-            return name
+    established = [s for s in seats if s.replica is not None]
+    founder = min(established, key=_replica_txg, default=None)
+    if founder is None:
+        points = [p for s in seats for p in s.ours.values()]
+    else:
+        points = [p for p in founder.ours.values() if _is_of_group(founder, p, len(seats))]
+    for point in sorted(points, key=lambda p: p.createtxg, reverse=True):
+        others = [s for s in seats if point.name not in s.ours]
+        if founder is None and any(_first_txg(s) < point.createtxg for s in others):
+            continue
+        if not any(_has_lost(s, point) for s in others):
+            return point.name
     return None
+
+
+def _replica_txg(seat: _Seat) -> int:
+    return 0 if seat.replica is None else seat.replica.createtxg
+
+
+def _is_of_group(seat: _Seat, point: Snapshot, size: int) -> bool:
+    """Whether the point was taken for this target, as its bookmarks tell, or for nobody else."""
+    lineages = {
+        tag.lineage
+        for b in seat.source.bookmarks
+        if b.guid == point.guid and (tag := bookmark_tag(b)) is not None
+    }
+    own = None if seat.replica is None else seat.replica.properties.get(LINEAGE)
+    return size == 1 or not lineages or own in lineages
+
+
+def _has_lost(seat: _Seat, point: Snapshot) -> bool:
+    """Whether a snapshot of that very moment was destroyed: its bookmark is still there."""
+    return any(
+        b.createtxg == point.createtxg and bookmark_tag(b) is not None
+        for b in seat.source.bookmarks
+    )
 
 
 def _first_txg(seat: _Seat) -> float:

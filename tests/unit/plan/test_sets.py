@@ -172,6 +172,16 @@ class TestJoiner:
         assert sent(decide(situation)) == {"y": "b"}
         assert taken(decide(situation)) == []
 
+    def test_that_is_there_before_a_frozen_set_is_whole_does_not_end_it(self) -> None:
+        """Its own first snapshot is older than the set that was taken while it was seeded."""
+        situation = world(
+            source={"x": "a# c#", "y": "a# c#", "new": "b#"},
+            target={"x": "a c", "y": "a", "new": "b"},
+            grouped=True,
+        )
+        assert sent(decide(situation)) == {"y": "c"}
+        assert taken(decide(situation)) == []
+
     def test_is_in_the_next_set_once_it_is_there(self) -> None:
         situation = world(
             source={"x": "a#", "y": "a#", "new": "b#"},
