@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backstay_host import places
-from backstay_host.children import now_s
+from backstay_host.clock import now_s
 from backstay_host.refusal import Refused
 
 PATIENCE_S = 1.0

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from backstay_host.children import Command, Running, moved_bytes, now_s
+from backstay_host.children import Command, Running, moved_bytes
+from backstay_host.clock import now_s
 from backstay_host.fence import DatasetLock, Fence
 from backstay_host.identity import (
     Identity,

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from backstay_host.children import Children, Command, Finished, now_s
+from backstay_host.children import Children, Command, Finished
+from backstay_host.clock import now_s
 from backstay_host.fence import DatasetLock, Fence
 from backstay_host.refusal import Refused
 from backstay_host.zfs import argv, parsing

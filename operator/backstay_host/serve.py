@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from backstay_host import claim, places, protocol, prune, replicas, snapshots, survey
-from backstay_host.children import Children, now_s
+from backstay_host.children import Children
+from backstay_host.clock import now_s
 from backstay_host.lease import Lease
 from backstay_host.protocol import ProtocolError
 from backstay_host.refusal import Refused

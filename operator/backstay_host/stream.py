@@ -12,7 +12,8 @@ import sys
 import threading
 
 from backstay_host import places
-from backstay_host.children import Children, now_s
+from backstay_host.children import Children
+from backstay_host.clock import now_s
 from backstay_host.fence import Fence
 from backstay_host.orders import Orders, reading_deadline
 from backstay_host.protocol import (

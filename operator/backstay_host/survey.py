@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from backstay_host import fence, places
+from backstay_host.clock import wall_s
 from backstay_host.identity import parse_local_properties, refuse_other_errors
 from backstay_host.protocol import (
     DatasetFacts,
@@ -40,7 +40,7 @@ def hello(request: Request, _: Hello) -> HostFacts:
         zfs_version=version,
         python_version=platform.python_version(),
         uid=os.geteuid(),
-        now=time.time(),  # noqa: TID251 - the host's clock is the fact that is asked for
+        now=wall_s(),
         pools=_pools(request),
     )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backstay_host import places
-from backstay_host.children import now_s
+from backstay_host.clock import now_s
 from backstay_host.protocol import (
     ItemOutcome,
     ProtocolError,

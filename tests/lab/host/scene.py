@@ -80,9 +80,7 @@ class Scene:
         """The order to send the n-th snapshot, from a base or in full."""
         facts = self.facts(sync=False)[self.volume]
         guids = {name: guid for name, guid, _ in facts["snapshots"]}
-        order = protocol.SendOrder(
-            self.volume, facts["guid"], stamp(number), guids[stamp(number)]
-        )
+        order = protocol.SendOrder(self.volume, facts["guid"], stamp(number), guids[stamp(number)])
         if base is None:
             return order
         return replace(order, base=f"{self.volume}@{stamp(base)}", base_guid=guids[stamp(base)])

@@ -1,4 +1,4 @@
-"""The fence on a real host: kills, stops, stale heartbeats, another leader, another installation."""
+"""The fence on a real host: kills, stops, stale heartbeats, other leaders and installations."""
 
 from __future__ import annotations
 
@@ -54,9 +54,12 @@ def test_killing_serve_ends_its_streams_without_late_effects(
     assert token not in ("-", "")
     # … its files were swept, the lock is free, and the state stands still.
     assert scene.host.attempt(f"ls /run/backstay/{nonce}.sock").returncode != 0
-    assert second.request(
-        "survey", protocol.Survey([protocol.SurveyRoot(scene.root, True)], "ab12")
-    )["busy"] == []
+    assert (
+        second.request("survey", protocol.Survey([protocol.SurveyRoot(scene.root, True)], "ab12"))[
+            "busy"
+        ]
+        == []
+    )
     assert _token(scene) == token
 
 
@@ -66,7 +69,9 @@ def test_a_claim_kills_stopped_holders_and_the_woken_leader_changes_nothing(
     scene: Scene, connect: Connect
 ) -> None:
     received = _receive_slowly(scene)
-    scene.host.run(f"pkill -STOP -f 'zfs (receive|send).*{scene.source[5:]}'; pkill -STOP -f {received}")
+    scene.host.run(
+        f"pkill -STOP -f 'zfs (receive|send).*{scene.source[5:]}'; pkill -STOP -f {received}"
+    )
     old, new = scene.client, connect(scene.host)
     assert scene.claim(2, new)["outcome"] == "Held"
     assert _left(scene) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import threading
@@ -12,6 +13,8 @@ from typing import Any
 
 from backstay_host.protocol import HELLO_MARK, encode_frame, to_json
 from backstay_host.wire import read_frame
+
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 class HostError(Exception):
@@ -29,7 +32,7 @@ class Client:
     """One control channel; answers heartbeats unless told otherwise."""
 
     def __init__(self, argv: Sequence[str], fed: bytes = b"", *, log: Path | None = None) -> None:
-        self.stderr = open(log, "ab") if log else subprocess.DEVNULL
+        self.stderr = subprocess.DEVNULL if log is None else os.open(log, _APPEND, 0o600)
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, bufsize=0
         )
@@ -172,6 +175,7 @@ class Client:
         self.closed.wait(10)
         if self.process.stdout is not None:
             self.process.stdout.close()
-        if not isinstance(self.stderr, int):
-            self.stderr.close()
+        if self.stderr >= 0:
+            os.close(self.stderr)
+            self.stderr = subprocess.DEVNULL
         return status

@@ -11,8 +11,8 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -320,7 +320,7 @@ def main() -> int:
     if trouble.exists():  # what this verb is to say, and do, instead
         said = json.loads(trouble.read_text())
         if said.get("hang"):
-            time.sleep(600)
+            signal.pause()
         sys.stdout.write(said.get("out", ""))
         fail(said.get("err", ""), said.get("status", 1))
     act = globals().get(f"{tool}_{verb}")

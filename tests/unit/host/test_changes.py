@@ -182,12 +182,12 @@ def test_a_partial_receive_is_dropped_by_lineage_and_token(world: World) -> None
 @pytest.mark.rule("Honest dry run")
 def test_a_dry_run_names_the_commands_of_the_real_one_and_runs_none(world: World) -> None:
     world.put("backup/r/v", props={"dev.backstay:lineage": "4c1f"}, receive_resume_token="1-a-b-c")
-    world.put("tank/v@old")
+    old = world.put("tank/v@old")
     changes: list[tuple[str, Any]] = [
         ("create", protocol.CreateParents("backup/r", ["backup/r/a"])),
         ("posture", protocol.Posture("backup/r/v", "4c1f", {"readonly": "on"})),
         ("abort", protocol.AbortReceive("backup/r/v", "4c1f", "1-a-b-c")),
-        ("prune", protocol.Prune([protocol.Doomed("tank/v@old", world.things["tank/v@old"]["guid"])])),
+        ("prune", protocol.Prune([protocol.Doomed("tank/v@old", old)])),
         ("claim", protocol.Claim(INSTALLATION, ["backup/r"])),
     ]  # fmt: skip
     dry, before = world.connect(), world.things

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import time
@@ -53,9 +54,7 @@ def _all_end(pids: list[int], within_s: float = 10.0) -> bool:
             watched = os.pidfd_open(pid)
         except ProcessLookupError:
             continue
-        with os.fdopen(watched, closefd=True) as file:
-            import select
-
+        with os.fdopen(watched) as file:
             if not select.select([file], [], [], max(0.0, until - time.monotonic()))[0]:
                 return False
     return True
@@ -281,10 +280,14 @@ def test_a_lock_is_free_only_when_the_child_that_inherited_it_is_gone(fence: Fen
 
 def test_readers_share_a_dataset_and_a_writer_has_it_alone(fence: Fence) -> None:
     shared = DatasetLock("tank/v", None, shared=True)
-    with fence.locked([shared]), fence.locked([shared]):
-        with pytest.raises(Refused, match="TargetBusy"):
-            with fence.locked([DatasetLock("tank/v", None, shared=False)]):
-                pass
+    alone = DatasetLock("tank/v", None, shared=False)
+    with (
+        fence.locked([shared]),
+        fence.locked([shared]),
+        pytest.raises(Refused, match="TargetBusy"),
+        fence.locked([alone]),
+    ):
+        pass
 
 
 def test_want_only_grows(fence: Fence) -> None:

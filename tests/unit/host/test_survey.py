@@ -115,7 +115,7 @@ def test_a_dataset_that_vanishes_while_we_look_is_absent(world: World) -> None:
 
 
 def test_tokens_are_decoded_even_where_their_snapshot_is_not(world: World) -> None:
-    told = '{"name": "else/v@x", "guid": 77, "bytes": 4096}'.encode().hex()
+    told = b'{"name": "else/v@x", "guid": 77, "bytes": 4096}'.hex()
     world.put("backup/r/v", receive_resume_token=f"1-abc-def-{told}")
     world.put("backup/r/w", receive_resume_token="-")
     facts = _facts(world, _survey(("backup/r", True)))
