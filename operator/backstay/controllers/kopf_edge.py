@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import kopf
@@ -51,21 +51,27 @@ class KopfWatch:
         self._namespaces = sorted(namespaces)
         self._kubeconfig = kubeconfig
         self._stop = threading.Event()
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kopf")
         self._main: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Future[None] | None = None
 
     def start(self) -> asyncio.Future[None]:
         """Events arrive at the running loop from now on; the future ends when Kopf does."""
         self._main = asyncio.get_running_loop()
-        return self._main.run_in_executor(self._threads, self._run)
+        self._ended = self._main.create_future()
+        # A daemon: it may hang in a request when the process ends, and nothing of it matters then.
+        threading.Thread(target=self._run, name="kopf", daemon=True).start()
+        return self._ended
 
     def stop(self) -> None:
         """Kopf is on its way out."""
         self._stop.set()
-        self._threads.shutdown(wait=False)
 
     def _run(self) -> None:
-        asyncio.run(
+        failure = asyncio.run(self._watch_until_it_ends())
+        self._tell(self._report, failure)
+
+    async def _watch_until_it_ends(self) -> BaseException | None:
+        watch = asyncio.ensure_future(
             kopf.operator(
                 registry=self._handlers(),
                 settings=watch_settings(),
@@ -75,6 +81,23 @@ class KopfWatch:
                 stop_flag=self._stop,
             )
         )
+        await asyncio.wait({watch})
+        return None if watch.cancelled() else watch.exception()
+
+    def _report(self, failure: BaseException | None) -> None:
+        assert self._ended is not None
+        if self._ended.done():
+            return
+        if failure is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(failure)
+
+    def _tell(self, what: Callable[..., None], *about: Any) -> None:
+        assert self._main is not None
+        # The main loop may have ended, even between a look and the call.
+        with suppress(RuntimeError):
+            self._main.call_soon_threadsafe(what, *about)
 
     def _handlers(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
