@@ -4,14 +4,16 @@ import hashlib
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from worlds import cache, identity, progress
 from worlds.machine import POOLS, Machine
 
-BOOT_S = 420.0  # ten times a usual boot: both cores may be busy with builds
-_POLL_S = 1.0
+BOOT_S = 600.0  # fifteen times a usual boot: both cores may be busy with builds
+_USUAL_BOOT_S = 90.0
+_POLL_S, _SPEAK_S = 1.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +69,15 @@ class LabHost:
             **source,
         )
 
-    def is_up(self) -> bool:
-        """Whether a new ssh connection runs a command."""
+    def is_up(self, within_s: int = 30) -> bool:
+        """Whether a new ssh connection is there `within_s` seconds and runs a command."""
         argv = self.ssh_argv("true", shared=False)
-        argv[1:1] = ["-o", "ConnectTimeout=8", "-o", "LogLevel=QUIET"]
+        argv[1:1] = ["-o", f"ConnectTimeout={within_s}", "-o", "LogLevel=QUIET"]
         try:
-            return (
-                subprocess.run(argv, capture_output=True, timeout=20, check=False).returncode == 0
-            )
+            done = subprocess.run(argv, capture_output=True, timeout=within_s + 30, check=False)
         except subprocess.TimeoutExpired:
             return False
+        return done.returncode == 0
 
     def make_pools(self) -> None:
         """Every pool is there; those that are stay as they are."""
@@ -152,32 +153,40 @@ def _host(machine: Machine, config: Path) -> LabHost:
 
 
 def _boot(machines: list[Machine], known: list[identity.Identity]) -> list[str]:
-    """Start what does not run and wait until each answers; says every 10 s who is still awaited."""
+    """Start what does not run and wait until each answers; answers which were started."""
     config = identity.write_ssh_files(known)
     started = [machine.identity.name for machine in machines if machine.start(known)]
     if started:
         progress.say(f"hosts: {', '.join(started)} boot")
-    waiting = {machine.identity.name: machine for machine in machines}
-    began = spoke = time.monotonic()
-    while waiting:
-        for name, machine in list(waiting.items()):
-            if machine.process.pid() is None:
-                raise RuntimeError(f"{name} ended while booting:\n{machine.process.tail()}")
-            if _host(machine, config).is_up():
-                del waiting[name]
-                if name in started:
-                    progress.say(f"hosts: {name} is up after {time.monotonic() - began:.0f} s")
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(machines)) as threads:
+        waits = [threads.submit(_await_ssh, machine, config, began) for machine in machines]
+    for wait in waits:
+        wait.result()
+    return started
+
+
+def _await_ssh(machine: Machine, config: Path, began: float) -> None:
+    """The machine answers; says every 10 s that it is still awaited.
+
+    While it boots a connection hangs instead of being refused, so the first ones are short; a host
+    that takes long is under load, and then a short one would never do.
+    """
+    host = _host(machine, config)
+    spoke = began
+    while not host.is_up(3 if time.monotonic() - began < _USUAL_BOOT_S else 30):
+        if machine.process.pid() is None:
+            raise RuntimeError(f"{host.name} ended while booting:\n{machine.process.tail()}")
         now = time.monotonic()
         if now - began > BOOT_S:
-            names = ", ".join(waiting)
-            tails = "\n".join(machine.process.tail() for machine in waiting.values())
-            raise RuntimeError(f"{names}: no ssh after {BOOT_S:.0f} s:\n{tails}")
-        if waiting and now - spoke > 10:
+            raise RuntimeError(
+                f"{host.name}: no ssh after {BOOT_S:.0f} s:\n{machine.process.tail()}"
+            )
+        if now - spoke > _SPEAK_S:
             spoke = now
-            progress.say(f"hosts: waiting for {', '.join(waiting)} ({now - began:.0f} s)")
-        if waiting:
-            time.sleep(_POLL_S)
-    return started
+            progress.say(f"hosts: waiting for {host.name} ({now - began:.0f} s)")
+        time.sleep(_POLL_S)
+    progress.say(f"hosts: {host.name} answers after {time.monotonic() - began:.0f} s")
 
 
 def _sockets() -> Path:
