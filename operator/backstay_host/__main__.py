@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import queue
 import sys
+import types
 from collections.abc import Sequence
+from typing import NoReturn
 
 from backstay_host.refusal import Refused
 
@@ -19,7 +22,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os._exit(status)
 
 
+def spare_asyncio() -> None:
+    """A later `import sh` costs a third less: 33 of 150 ms, 0.5 of 1.7 s on an emulated host.
+
+    `sh` 2 imports asyncio for callers that await its commands, and asks whether a loop runs before
+    it uses any of it; here none ever does.
+    """
+    if "asyncio" not in sys.modules:
+        stand_in = types.ModuleType("asyncio")
+        stand_in.__dict__.update(Queue=queue.Queue, get_running_loop=_no_loop)
+        sys.modules["asyncio"] = stand_in
+
+
+def _no_loop() -> NoReturn:
+    raise RuntimeError("no running event loop")
+
+
 def _run(given: list[str]) -> int:
+    spare_asyncio()
     try:
         if given == ["serve"]:
             from backstay_host.serve import Session

@@ -8,6 +8,7 @@ This module imports nothing of the program and stays readable for older Pythons.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -55,6 +56,33 @@ def _read_length() -> int:
     return length
 
 
+def _keep(data: bytes, folder: str, path: str) -> None:
+    """The program lies at the path, compiled; compiled once a host, version and Python.
+
+    What is kept for the next session is a link to the same file, named by what it is made of.
+    """
+    import hashlib
+
+    version = hashlib.sha256(data + sys.version.encode()).hexdigest()
+    kept = f"{folder}/program-{version}"
+    try:
+        os.link(kept, path)
+    except FileNotFoundError:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(_compiled(data))
+        for name in os.listdir(folder):  # noqa: PTH208 - text for `python3 -c`
+            if name.startswith("program-"):
+                _forget(f"{folder}/{name}")
+        with contextlib.suppress(FileExistsError):
+            os.link(path, kept)
+
+
+def _forget(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - text for `python3 -c`
+
+
 def _compiled(data: bytes) -> bytes:
     """The same zip with compiled modules, unchecked and unpacked: each `stream` starts faster.
 
@@ -93,20 +121,18 @@ def start() -> int:
         version = sys.version.split()[0]
         return _refuse("NoPython", f"Python {version} at {sys.executable}, needed is 3.11 or newer")
     try:
-        data = _compiled(_read(_read_length()))
+        data = _read(_read_length())
         folder = default_folder()
         make_private(folder)
         path = f"{folder}/{os.urandom(16).hex()}.zip"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "wb") as fed:
-            fed.write(data)
+        _keep(data, folder, path)
     except OSError as error:
         return _refuse("NoRights", f"cannot keep the program: {error}")
     sys.path.insert(0, path)
     try:
         from backstay_host.__main__ import main
     except ImportError as error:
-        os.unlink(path)  # noqa: PTH108 - text for `python3 -c`
+        _forget(path)
         return _refuse("NoPython", f"this Python is incomplete: {error}")
     return main(["serve"])
 

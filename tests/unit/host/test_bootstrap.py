@@ -80,6 +80,18 @@ def test_the_fed_program_serves_and_leaves_nothing_behind(folder: Path) -> None:
     assert not kept.exists()
 
 
+def test_a_second_session_takes_the_program_that_the_first_one_compiled(folder: Path) -> None:
+    fed = _program(folder)
+    for _ in range(2):
+        client = Client([sys.executable, "-I", "-c", _text(folder)], b"%d\n" % len(fed) + fed)
+        (kept,) = folder.glob("program-*")
+        assert kept.samefile(folder / f"{client.greeting['nonce']}.zip")
+        made = kept.stat().st_ino
+        assert client.close() == 0
+    assert kept.stat().st_ino == made
+    assert list(folder.glob("*.zip")) == []
+
+
 def test_a_python_that_is_too_old_is_named(folder: Path) -> None:
     said = _say(_text(folder, oldest="(99, 0)"), b"")
     assert said["error"]["reason"] == "NoPython"
