@@ -11,6 +11,9 @@ from typing import Any
 
 import kopf
 
+# Not public, but nothing public says which kinds Kopf has found.
+from kopf._cogs.structs.references import Insights
+
 from backstay.api.kinds import GROUP, VERSION
 from backstay.api.v1alpha1 import KINDS
 from backstay.ports.kube import Body
@@ -67,22 +70,28 @@ class KopfWatch:
         self._stop.set()
 
     def _run(self) -> None:
-        failure = asyncio.run(self._watch_until_it_ends())
-        self._tell(self._report, failure)
+        asyncio.run(self._watch_until_it_ends())
 
-    async def _watch_until_it_ends(self) -> BaseException | None:
-        watch = asyncio.ensure_future(
-            kopf.operator(
-                registry=self._handlers(),
-                settings=watch_settings(),
-                standalone=True,
-                clusterwide=not self._namespaces,
-                namespaces=self._namespaces,
-                stop_flag=self._stop,
-            )
+    async def _watch_until_it_ends(self) -> None:
+        """Reports the end of the first of Kopf's tasks, which is the end of all.
+
+        Not `kopf.operator()`: after a watch has failed it waits, for ever, for others that want
+        to log in again (kopf 1.45.2; the control plane tests empty an etcd to see it).
+        """
+        insights = Insights()
+        tasks = await kopf.spawn_tasks(
+            registry=self._handlers(),
+            settings=watch_settings(),
+            insights=insights,
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            stop_flag=self._stop,
         )
-        await asyncio.wait({watch})
-        return None if watch.cancelled() else watch.exception()
+        check = asyncio.create_task(_fail_unless_all_are_watched(insights))
+        done, _ = await asyncio.wait({*tasks, check}, return_when=asyncio.FIRST_COMPLETED)
+        failures = [task.exception() for task in done if not task.cancelled()]
+        self._tell(self._report, next(filter(None, failures), None))
 
     def _report(self, failure: BaseException | None) -> None:
         assert self._ended is not None
@@ -115,6 +124,16 @@ class KopfWatch:
             assert self._main is not None
             if not self._main.is_closed():
                 self._main.call_soon_threadsafe(self._receive, kind, event["type"], event["object"])
+
+
+async def _fail_unless_all_are_watched(insights: Insights) -> None:
+    """Raises if Kopf has not found all kinds: it would never look for them again."""
+    await insights.ready_resources.wait()
+    wanted = {model.info.plural for model in KINDS}
+    missing = wanted - {resource.plural for resource in insights.watched_resources}
+    if missing:
+        raise LookupError(f"the API server has no {', '.join(sorted(missing))}: install the CRDs")
+    await asyncio.Event().wait()
 
 
 def watch_settings() -> kopf.OperatorSettings:
