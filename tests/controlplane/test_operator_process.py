@@ -223,9 +223,9 @@ def test_an_api_server_that_is_down_for_long_ends_leadership_and_not_the_process
 def test_without_its_kinds_it_ends_with_a_failure_and_a_new_one_waits_for_them(
     own_cluster: Cluster,
 ) -> None:
-    own_cluster.apply(objects.policy())
     one = leading(own_cluster.start("one"))
-    wait_until("it acts", one.acts)
+    own_cluster.apply(objects.policy())
+    wait_until("it watches", lambda: own_cluster.message("ppol", "gold") == "term 1")
     own_cluster.empty()
     assert one.process.wait(60) == 1
     two = own_cluster.start("two")

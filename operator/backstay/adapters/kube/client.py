@@ -21,6 +21,7 @@ DEADLINE_S = 30.0
 # Passes and writers share it; more only queue at the API server.
 CONNECTIONS = 16
 JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 # An answer that is no JSON is quoted so far.
 QUOTED = 200
@@ -32,7 +33,7 @@ _config: Any = k8s_config
 class Call:
     """One request."""
 
-    method: Literal["GET", "POST", "PUT", "PATCH"]
+    method: Literal["GET", "POST", "PATCH"]
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: object = None

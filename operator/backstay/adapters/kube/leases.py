@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from backstay.adapters.kube.client import Call, KubeClient
+from backstay.adapters.kube.client import MERGE_PATCH, Call, KubeClient
 from backstay.ports.kube import Gone, LeaseRecord
 
 TERM = "backstay.dev/term"
@@ -37,12 +37,18 @@ class KubeLeases:
         )
 
     async def update_lease(self, record: LeaseRecord) -> LeaseRecord:
-        """The Lease is stored as given, if it still was at the record's resource version."""
+        """The Lease is stored as given, if it still was at the record's resource version.
+
+        A merge patch with that version, not a PUT, which creates a Lease that was deleted.
+        """
         self._count_write("lease", "renew")
-        path = f"{_path(record.namespace)}/{record.name}"
-        return _record(
-            await self._client.request(Call(method="PUT", path=path, body=_body(record)))
+        call = Call(
+            method="PATCH",
+            path=f"{_path(record.namespace)}/{record.name}",
+            body=_body(record),
+            content_type=MERGE_PATCH,
         )
+        return _record(await self._client.request(call))
 
 
 def _path(namespace: str) -> str:
