@@ -9,7 +9,7 @@ from pathlib import Path
 from worlds import bringup, cache, progress
 
 FAST = ("unit", "property")
-ALL = (*FAST, "controlplane", "contract", "lab", "e2e")
+ALL = (*FAST, "sim", "controlplane", "contract", "lab", "e2e")
 WORLDLY = ("controlplane", "contract", "lab", "e2e")
 NEWEST_PYTHON = "3.13"
 

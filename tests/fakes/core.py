@@ -122,6 +122,7 @@ class Core:
         ]
         if "deletionTimestamp" in metadata and not metadata["finalizers"]:
             del self.bodies[key]
+            self.statuses.pop(f"{ref.kind}/{ref.name}", None)
             self.registry.drop(ref)
         else:
             self.registry.put(ref.kind, self.bodies[key])
@@ -228,6 +229,9 @@ class Core:
     def delete(self, kind: str, name: str) -> None:
         """`kubectl delete`."""
         key = ObjectKey(kind, NAMESPACE, name)
+        if not self.bodies[key]["metadata"].get("finalizers"):
+            self.vanish(kind, name)
+            return
         self.bodies[key]["metadata"]["deletionTimestamp"] = "2026-11-22T03:00:00Z"
         self.registry.put(kind, self.bodies[key])
         self.ring(key)
@@ -235,6 +239,7 @@ class Core:
     def vanish(self, kind: str, name: str) -> None:
         """The object is gone at once, whatever its finalizers say."""
         body = self.bodies.pop(ObjectKey(kind, NAMESPACE, name))
+        self.statuses.pop(f"{kind}/{name}", None)
         self.registry.drop(
             ObjectRef(kind=kind, namespace=NAMESPACE, name=name, uid=body["metadata"]["uid"])
         )

@@ -46,7 +46,7 @@ def snapshot_time(name: str) -> datetime | None:
     if match is None:
         return None
     try:
-        return datetime.strptime(f"{match[1]}000+0000", "%Y%m%dT%H%M%S.%f%z").astimezone(UTC)
+        return datetime.fromisoformat(f"{match[1]}+00:00").astimezone(UTC)
     except ValueError:
         return None
 

@@ -1,0 +1,113 @@
+"""What must be true after every step of a simulation, and when it has come to rest."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from backstay.plan.naming import snapshot_time
+from fakes import truths
+from fakes.world import FakeHost
+from fakes.zfs import FakeSnapshot
+from sim.simulation import RPO_S, Simulation
+
+SLACK_S = 2.0
+"""RPOMet turns half a second after the breach, and a key runs once a second at most."""
+
+
+class Checks:
+    """Looks at a simulation; remembers what must not be lost."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self.sim = sim
+        self._newest: dict[tuple[str, str], int] = {}
+        """(host, replica) → createtxg of the newest point of ours that it was seen with."""
+        self._seen_commands = 0
+
+    def after_a_step(self) -> None:
+        """No point and nothing foreign was lost, bases hold, and the status tells the truth."""
+        for host, dataset, name in self.sim.foreign:
+            assert self.sim.world.hosts[host].exists(f"{dataset}@{name}"), f"{dataset}@{name} gone"
+        for host in (self.sim.b, self.sim.c):
+            self._no_point_is_lost(host)
+        for pair in self.sim.specs:
+            places, target = self.sim.places(pair), self.sim.target_host(pair)
+            truths.bases_are_intact(self.sim.a, target, places)
+            self._status_is_true(pair)
+
+    def _no_point_is_lost(self, host: FakeHost) -> None:
+        for pool in host.pools.values():
+            for dataset in pool.datasets.values():
+                ours = [s.createtxg for s in dataset.snapshots if snapshot_time(s.name)]
+                key = (host.name, dataset.name)
+                newest = max(ours, default=0)
+                assert newest >= self._newest.get(key, 0), f"{dataset.name} lost its newest point"
+                self._newest[key] = newest
+
+    def _status_is_true(self, pair: str) -> None:
+        status = self.sim.core.statuses.get(f"ReplicationPair/{pair}")
+        point = None if status is None else status.get("recoveryPoint")
+        if point is None:
+            assert status is None or self._condition(pair) != "True", f"{pair}: met without a point"
+            return
+        now_s = self.sim.world.monotonic_s
+        age_s = (self.sim.world.now - datetime.fromisoformat(point["time"])).total_seconds()
+        if self._condition(pair) == "True":
+            assert age_s <= RPO_S + SLACK_S, f"{pair}: RPOMet at an age of {age_s} s"
+        self._point_is_held(pair, str(point["snapshot"]), now_s - age_s)
+
+    def _condition(self, pair: str) -> str:
+        return self.sim.core.condition(pair, "RPOMet")[0]
+
+    def _point_is_held(self, pair: str, snapshot: str, since_s: float) -> None:
+        """The target holds what the sources held at a moment since then: one for a whole group."""
+        group = self.sim.specs[pair].get("group", False)
+        target = self.sim.target_host(pair)
+        common: list[tuple[float, float]] = [(since_s, float("inf"))]
+        for source, replica in self.sim.places(pair).items():
+            if not self._was_part(pair, source, since_s):
+                continue
+            found = truths.found(target, replica)
+            points = [] if found is None else found.snapshots
+            if group:
+                points = [s for s in points if s.name == snapshot]
+            spans = self._spans(source, points, since_s)
+            assert spans, f"{pair}: {replica} holds nothing that {source} held since {since_s} s"
+            if group:
+                common = [
+                    (max(b, x), min(e, y))
+                    for b, e in common
+                    for x, y in spans
+                    if max(b, x) <= min(e, y)
+                ]
+        assert common, f"{pair}: no moment at which all members were as in {snapshot}"
+
+    def _spans(
+        self, source: str, points: list[FakeSnapshot], since_s: float
+    ) -> list[tuple[float, float]]:
+        history = self.sim.history
+        return [x for p in points for x in history.spans(source, p.state.digest, since_s)]
+
+    def _was_part(self, pair: str, source: str, since_s: float) -> bool:
+        """Whether the member existed and was asked for before the point was judged."""
+        parts = source.split("/")
+        joined = [
+            at
+            for end in range(len(parts), 0, -1)
+            if (at := self.sim.joined_s.get((pair, "/".join(parts[:end])))) is not None
+        ]
+        return max(joined[0], self.sim.history.born_s(source)) < since_s
+
+    async def at_rest(self) -> None:
+        """Every pair is up to date, replicas are equal, nothing is left over, nothing moves."""
+        core = self.sim.core
+        for pair in self.sim.specs:
+            assert core.condition(pair, "Ready") == ("True", "UpToDate"), core.status(pair)
+            assert core.condition(pair, "RPOMet") == ("True", "WithinRPO")
+            places, target = self.sim.places(pair), self.sim.target_host(pair)
+            truths.replicas_are_equal(self.sim.a, target, places)
+            truths.little_is_left_over(self.sim.a, target, places)
+        truths.nothing_destructive(self.sim.world)
+        before = len(self.sim.world.commands)
+        await core.passing(1)
+        await core.passing(RPO_S)
+        assert self.sim.world.commands[before:] == []
