@@ -93,7 +93,11 @@ def _put(laid: Laid, file: Path, body: Mapping[str, Any], namespace: str) -> Non
 
 def _data(file: Path, body: Mapping[str, Any]) -> dict[str, bytes]:
     try:
-        data = {k: base64.b64decode(v) for k, v in (body.get("data") or {}).items()}
-    except (binascii.Error, TypeError) as error:
+        # YAML folds long values into lines.
+        data = {
+            k: base64.b64decode("".join(v.split()), validate=True)
+            for k, v in (body.get("data") or {}).items()
+        }
+    except (binascii.Error, AttributeError) as error:
         raise ManifestError(f"{file}: the data of a Secret is not base64") from error
     return data | {k: str(v).encode() for k, v in (body.get("stringData") or {}).items()}

@@ -1,0 +1,93 @@
+"""What the health server and the metrics say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+
+from backstay.app.health import DEAD_LAG_S, LoopPulse, serve_health
+from backstay.app.metrics import Metrics
+from backstay.report.metrics import View
+from fakes.clock import START, FakeClock, settle
+from worlds.processes import free_port
+
+
+@dataclass(slots=True)
+class World:
+    clock: FakeClock
+    metrics: Metrics
+    pulse: LoopPulse
+    url: str
+    session: aiohttp.ClientSession
+    ready: bool = False
+
+    async def get(self, path: str) -> tuple[int, str]:
+        async with self.session.get(self.url + path) as answer:
+            return answer.status, await answer.text()
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    clock, metrics, port = FakeClock(), Metrics(), free_port(21080)
+    pulse = LoopPulse(clock)
+    async with aiohttp.ClientSession() as session:
+        world = World(clock, metrics, pulse, f"http://127.0.0.1:{port}", session)
+        async with serve_health(port, metrics, pulse, lambda: world.ready):
+            yield world
+
+
+async def test_ready_means_that_the_first_list_is_done(world: World) -> None:
+    assert (await world.get("/readyz"))[0] == 503
+    world.ready = True
+    assert (await world.get("/readyz"))[0] == 200
+
+
+async def test_a_loop_that_stood_still_is_not_alive_until_it_turns_again(world: World) -> None:
+    beat = asyncio.create_task(world.pulse.run())
+    await world.clock.advance(3)
+    assert (await world.get("/livez"))[0] == 200
+    world.clock.freeze_and_jump(DEAD_LAG_S + 2)
+    await world.clock.advance(0)
+    status, said = await world.get("/livez")
+    assert (status, said) == (500, "lag 11.000 s\n")
+    await world.clock.advance(2)
+    assert (await world.get("/livez"))[0] == 200
+    assert world.pulse.worst_s() == DEAD_LAG_S + 1
+    assert world.pulse.worst_s() == 0
+    beat.cancel()
+    await settle()
+
+
+async def test_every_series_of_the_api_is_there(world: World) -> None:
+    pair = View(
+        kind="ReplicationPair",
+        namespace="ns",
+        name="p",
+        conditions=(("RPOMet", "True"),),
+        rpo_s=300.0,
+        point_time=START,
+    )
+    world.metrics.objects(lambda: [pair], world.clock)
+    world.metrics.gauge("leader", "x", lambda: 1)
+    world.metrics.count_write("status", "transition")
+    world.metrics.count_request("fra/pve1", "survey")
+    world.metrics.run_ended(0.3)
+    await world.clock.advance(42)
+    status, text = await world.get("/metrics")
+    assert status == 200
+    lines = text.splitlines()
+    for series in (
+        'backstay_recovery_point_lag_seconds{namespace="ns",pair="p"} 42.0',
+        'backstay_rpo_target_seconds{namespace="ns",pair="p"} 300.0',
+        'backstay_condition{kind="ReplicationPair",name="p",namespace="ns",status="True",'
+        'type="RPOMet"} 1.0',
+        "backstay_leader 1.0",
+        'backstay_kube_writes_total{reason="transition",verb="status"} 1.0',
+        'backstay_host_requests_total{request="survey"} 1.0',
+        'backstay_pass_duration_seconds_bucket{le="0.5"} 1.0',
+    ):
+        assert series in lines
