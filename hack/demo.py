@@ -172,8 +172,7 @@ def show_state(plane: api.ControlPlane, source: api.LabHost, target: api.LabHost
 def run() -> None:
     """The whole path."""
     title("A Kubernetes API, two ZFS hosts, the operator")
-    plane = bringup.up()
-    hosts, _ = api.ensure_hosts()
+    plane, hosts = bringup.up()
     source, target = hosts[0], hosts[1]
     title("Something to lose: a tree of file systems and four volumes on zfs-a")
     prepare_source(source)

@@ -10,12 +10,13 @@ LINKED = ("kubectl-backstay", "backstay-operator")
 _PLANE, _OPERATOR = "control plane", "operator"
 
 
-def up(*, with_operator: bool = True) -> ControlPlane:
+def up(*, with_operator: bool = True) -> tuple[ControlPlane, list[hosts.LabHost]]:
     """Hosts, control plane and operator run; what is missing is built first, side by side."""
+    found: list[hosts.LabHost] = []
 
     def bring_up_hosts() -> None:
         image.image_folder()
-        hosts.ensure_hosts()
+        found.extend(hosts.ensure_hosts()[0])
 
     def bring_up_controlplane() -> None:
         for name in ("etcd", "kube-apiserver", "kubectl"):
@@ -27,7 +28,7 @@ def up(*, with_operator: bool = True) -> ControlPlane:
     plane = api.controlplane()
     if with_operator:
         operator_process.start(plane)
-    return plane
+    return plane, found
 
 
 def running() -> set[str]:
