@@ -193,7 +193,7 @@ class FakePort:
         self.check_term()
         for name in step.datasets:
             if not name.startswith(step.root + "/"):
-                raise failure("OutsideReceiveRoots", f"{name} is not below {step.root}")
+                raise failure("InternalError", f"{name} is not below {step.root}")
         self.check_writer(step.root)
         try:
             for name in step.datasets:

@@ -228,8 +228,10 @@ class _Course:
         self.target.check_writer(transfer.target_dataset)
         pool = self.target.host.pool_of(transfer.target_dataset)
         found = pool.datasets.get(transfer.target_dataset)
-        if found is None or isinstance(transfer.how, Seed):
+        if isinstance(transfer.how, Seed):
             return
+        if found is None:
+            raise ZfsError("ParentMissing", f"{transfer.target_dataset} does not exist")
         if found.properties.get(LINEAGE) != transfer.lineage:
             raise ZfsError("TargetHasForeignData", f"{found.name} is not of our lineage")
         if found.properties.get(ROLE) == "primary":
