@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 from backstay.api.words import ConditionType, Reason
 from backstay.report.conditions import conditions_of
 
-# Each pass sets and ends it: an Event for that would be a heartbeat.
-_SILENT = frozenset({ConditionType.RECONCILING})
+# Each pass sets and ends the first, which would be a heartbeat; a Site's Ready says the second.
+_SILENT = frozenset({ConditionType.RECONCILING, ConditionType.HOSTS_REACHABLE})
 # True is the bad news of these, False of all others.
 _BAD_WHEN_TRUE = frozenset(
     {ConditionType.STALLED, ConditionType.DIVERGED, ConditionType.FOREIGN_WRITER}
@@ -40,6 +40,7 @@ def turns(old: Status, new: Status) -> tuple[Turn, ...]:
     | anything       | good, with a new status  | Normal with its reason        |
     | good           | good, only a new reason  | none                          |
     | bad            | absent                   | Normal, `<type>Ended`         |
+    | not good       | not yet, as in Seeding   | Normal for Ready, else none   |
     """
     before = {c["type"]: c for c in conditions_of(old)}
     after = {c["type"]: c for c in conditions_of(new)}
@@ -56,6 +57,8 @@ def _turn(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Turn | 
     message = f"{kind}={after['status']}: {after.get('message', '')}".rstrip(": ")
     if _is_bad(after):
         return Turn(type="Warning", reason=after["reason"], message=message)
+    if kind != ConditionType.READY and _is_not_yet(after) and (was is None or was[0] != "True"):
+        return None
     if kind in _NEUTRAL or (before is not None and before["status"] != after["status"]):
         return Turn(type="Normal", reason=after["reason"], message=message)
     return None
@@ -76,7 +79,14 @@ def _is_bad(condition: Mapping[str, Any]) -> bool:
         return False
     if kind in _BAD_WHEN_TRUE:
         return bool(status == "True")
-    return bool(status != "True") and condition["reason"] not in _NOT_YET
+    return bool(status != "True") and not _is_not_yet(condition)
+
+
+def _is_not_yet(condition: Mapping[str, Any]) -> bool:
+    kind, status = condition["type"], condition["status"]
+    if kind == ConditionType.POOLS_HEALTHY and status == "Unknown":
+        return True  # Ready says why nothing is known of them
+    return bool(status != "True") and kind not in _NEUTRAL and condition["reason"] in _NOT_YET
 
 
 # Nothing went wrong yet where nothing was tried.

@@ -161,7 +161,10 @@ def _rpo_met(facts: PairFacts, recovery: Recovery | None, now: datetime) -> Verd
         said = "the target was not read yet, so nothing is known about its points"
         return Verdict(type=kind, status="Unknown", reason=Reason.NEVER_OBSERVED, message=said)
     said = f"there is no recovery point yet; the RPO is {facts.rpo_s} s"
-    return Verdict(type=kind, status="False", reason=Reason.RPO_BREACHED, message=said)
+    members = [m for state in facts.states for m in state.members]
+    begins = any(m.seeding for m in members) and not any(m.conflict or m.failure for m in members)
+    reason = Reason.SEEDING if begins else Reason.RPO_BREACHED
+    return Verdict(type=kind, status="False", reason=reason, message=said)
 
 
 def _protected(facts: PairFacts, members: Sequence[MemberState]) -> Verdict:

@@ -80,7 +80,8 @@ def _reachable(hosts: Sequence[HostView]) -> Verdict:
         return Verdict(type=kind, status="True", reason=Reason.REACHABLE, message=said)
     problem = bad[0].problem
     assert problem is not None
-    said = f"{bad[0].name}: {problem.message}"
+    named = bad[0].name in problem.message
+    said = problem.message if named else f"{bad[0].name}: {problem.message}"
     return Verdict(type=kind, status="False", reason=problem.reason, message=said)
 
 
