@@ -10,8 +10,8 @@ from fakes.world import FakeHost
 from fakes.zfs import FakeSnapshot
 from sim.simulation import RPO_S, Simulation
 
-SLACK_S = 2.0
-"""RPOMet turns half a second after the breach, and a key runs once a second at most."""
+SLACK_S = 15.0
+"""RPOMet turns half a second after the breach; here it waits for a pass of slow requests."""
 
 
 class Checks:

@@ -12,13 +12,30 @@ from typing import Any
 
 from backstay.api.kinds import REQUESTED_AT
 from fakes.core import Core
+from fakes.faults import RequestFault, RequestFaults
 from fakes.world import FakeHost, World
 from sim.history import History, content_of
 
 Members = dict[str, tuple[str, str]]
 RPO_S = 300
+WRITE_RATE = 0.1
+LATENCIES_S = (0, 0, 0.1, 0.4)
 REST_S = 1500
 """Longer than the longest pause of a failed member, and some passes."""
+
+
+class Life(RequestFaults):
+    """Faults of the source's requests, and writes that happen while a request is under way."""
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        super().__init__()
+        self._write = write
+
+    def draw(self, request: str) -> RequestFault | None:
+        """Now and then somebody writes right before the request has its effect."""
+        if self.rng.random() < WRITE_RATE:
+            self._write()
+        return super().draw(request)
 
 
 class Simulation:
@@ -42,6 +59,8 @@ class Simulation:
         self._count = 0
         self._removes_pairs = self.rng.random() < 0.5
         self._build()
+        self.a.faults = Life(self._write_somewhere)
+        self.a.faults.rng = self.rng
 
     # --- the world -------------------------------------------------------------------------------
 
@@ -162,6 +181,9 @@ class Simulation:
         await act()
 
     async def _write(self) -> None:
+        self._write_somewhere()
+
+    def _write_somewhere(self) -> None:
         name = self.rng.choice(self.sources())
         self.a.write(name, self.rng.randrange(1, 9000), overwrite=self.rng.random() < 0.3)
         self._note(name)
@@ -262,8 +284,9 @@ class Simulation:
             host.reachable = True
 
     async def _weather(self) -> None:
-        """How often requests and streams fail from now on."""
+        """How slow requests are from now on, and how often they and streams fail."""
         for host in self.world.hosts.values():
+            host.latency_s = self.rng.choice(LATENCIES_S)
             host.faults.fail_randomly(self.rng.choice((0, 0, 0.05, 0.2)), self.rng)
         self.world.transfer_faults.cut_randomly(self.rng.choice((0, 0, 0.2, 0.5)), self.rng)
 
@@ -281,8 +304,8 @@ class Simulation:
         """No more faults, nobody suspended, and time to come to rest."""
         self.told.append("calm")
         for host in self.world.hosts.values():
-            host.faults.fail_randomly(0, self.rng)
-            host.reachable = True
+            host.faults = RequestFaults()
+            host.reachable, host.latency_s = True, 0.0
         self.world.transfer_faults.cut_randomly(0, self.rng)
         for pair in sorted(self.specs):
             self._apply(
