@@ -75,12 +75,12 @@ class RoutePasses:
 
     async def run(self, route: Route) -> Again | None:
         """One pass over the route's due pairs; returns when it is due again."""
-        now_s = self._clock.monotonic_s()
-        share = self._shares.due(route, self._clock.now(), now_s)
-        if share is None:
-            return None
-        if share.task.pairs:
-            async with self.alone(route):
+        async with self.alone(route):
+            # Only now: who had the route before may have seen a pair off.
+            share = self._shares.due(route, self._clock.now(), self._clock.monotonic_s())
+            if share is None:
+                return None
+            if share.task.pairs:
                 await self._pass(route, share)
         return self._shares.next_due(route, self._clock.now(), self._clock.monotonic_s())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from fakes.lab import Lab
@@ -117,6 +119,24 @@ async def test_an_object_that_no_model_accepts_any_more_is_released(lab: Lab) ->
     await lab.core.live(5)
     assert lab.core.bodies.keys().isdisjoint({k for k in lab.core.bodies if k.name == "erp"})
     assert [e.reason for e in lab.core.events] == ["BookmarksLeft"]
+
+
+@pytest.mark.fault(ROW)
+async def test_a_pass_that_waited_for_the_farewell_does_not_work_for_the_one_who_left(
+    lab: Lab,
+) -> None:
+    """What a pass serves is decided when it begins, not when it was asked to."""
+    await running(lab)
+    lab.a.write("tank/vm/d0", 4096)
+    lab.world.advance(200)
+    (route,) = {route for _, route in lab.core.shares.book.states}
+    async with lab.core.passes.alone(route):
+        waiting = asyncio.create_task(lab.core.run(route))
+        await asyncio.sleep(0)
+        lab.core.vanish("ReplicationPair", "erp")
+    before = list(lab.world.commands)
+    await waiting
+    assert lab.world.commands == before
 
 
 @pytest.mark.fault(ROW)
