@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +11,7 @@ import pytest_asyncio
 
 pytest.register_assert_rewrite("contract.host")
 
+from backstay.adapters.host import connection, hosts, transfers  # noqa: E402
 from backstay.app.hostzip import pack_host_program  # noqa: E402
 from contract.host.real_world import (  # noqa: E402
     RealConnections,
@@ -20,6 +21,21 @@ from contract.host.real_world import (  # noqa: E402
 
 if TYPE_CHECKING:
     from worlds.api import LabHost
+
+
+SLOWNESS = 5
+"""The lab's hosts are emulated and share their processor: deadlines are so much longer there."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """Deadlines that an emulated host can keep."""
+    with pytest.MonkeyPatch.context() as patched:
+        for request, deadline_s in list(hosts.DEADLINE_S.items()):
+            patched.setitem(hosts.DEADLINE_S, request, deadline_s * SLOWNESS)
+        patched.setattr(connection, "GREETING_S", connection.GREETING_S * SLOWNESS)
+        patched.setattr(transfers, "ENDED_S", transfers.ENDED_S * SLOWNESS)
+        yield
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -21,7 +21,7 @@ from contract.host.real_world import endpoint
 if TYPE_CHECKING:
     from worlds.api import LabHost
 
-pytestmark = [pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(600)]
 Login = Callable[[Endpoint], OpenSshHost]
 
 

@@ -10,4 +10,4 @@ from contract.host.cases_reads import *  # noqa: F403
 from contract.host.cases_transfers import *  # noqa: F403
 from contract.host.cases_writes import *  # noqa: F403
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]  # type: ignore[assignment,unused-ignore]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]  # type: ignore[assignment,unused-ignore]

@@ -78,11 +78,25 @@ class Hands(Protocol):
 class ContractWorld(Protocol):
     """Two hosts, and what can happen to a pipe between them."""
 
-    source: Hands
-    target: Hands
-    transfers: TransferPort
-    own: str
-    """An installation id that only this test uses; hosts remember terms."""
+    @property
+    def source(self) -> Hands:
+        """Hands at the source."""
+        ...
+
+    @property
+    def target(self) -> Hands:
+        """Hands at the target."""
+        ...
+
+    @property
+    def transfers(self) -> TransferPort:
+        """Pipes between the two."""
+        ...
+
+    @property
+    def own(self) -> str:
+        """An installation id that only this test uses; hosts remember terms."""
+        ...
 
     def port(self, hands: Hands, *, term: int = 1, installation: str | None = None) -> HostPort:
         """A leader's port to one of the hosts; without an installation: the usual one."""
