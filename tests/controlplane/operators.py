@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worlds import processes
 from worlds.controlplane import ControlPlane
-from worlds.processes import free_port
 
 JOURNAL = "TEST_JOURNAL"
 # Often enough that a leader that should not act would be caught at it.
@@ -87,7 +87,7 @@ class Operators:
 
     def start(self, plane: ControlPlane, name: str, kubeconfig: Path, **settings: str) -> Running:
         """An operator runs; it need not be ready."""
-        port = free_port(24000 + 37 * len(self.started) + os.getpid() % 1000)
+        port = processes.free_port(24000 + 37 * len(self.started) + os.getpid() % 1000)
         running_log = self.folder / f"{name}.log"
         journal = self.folder / f"{name}.journal"
         environment = {
@@ -117,10 +117,8 @@ class Operators:
 def wait_until(what: str, true: Callable[[], object], *, within_s: float = 30.0) -> float:
     """It has come true, after so many seconds; AssertionError when it did not in time."""
     began = time.monotonic()
-    while not true():
-        if time.monotonic() - began > within_s:
-            raise AssertionError(f"not within {within_s:.0f} s: {what}")
-        time.sleep(0.05)
+    if not processes.wait_until(lambda: bool(true()), within_s):
+        raise AssertionError(f"not within {within_s:.0f} s: {what}")
     return time.monotonic() - began
 
 
