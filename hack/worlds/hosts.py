@@ -158,30 +158,30 @@ def _boot(machines: list[Machine], known: list[identity.Identity]) -> list[str]:
     started = [machine.identity.name for machine in machines if machine.start(known)]
     if started:
         progress.say(f"hosts: {', '.join(started)} boot")
-    began = time.monotonic()
     with ThreadPoolExecutor(len(machines)) as threads:
-        waits = [threads.submit(_await_ssh, machine, config, began) for machine in machines]
+        waits = [
+            threads.submit(_await_ssh, _host(machine, config), machine.identity.name in started)
+            for machine in machines
+        ]
     for wait in waits:
         wait.result()
     return started
 
 
-def _await_ssh(machine: Machine, config: Path, began: float) -> None:
-    """The machine answers; says every 10 s that it is still awaited.
+def _await_ssh(host: LabHost, boots: bool) -> None:
+    """The host answers; says every 10 s that it is still awaited.
 
     While it boots a connection hangs instead of being refused, so the first ones are short; a host
     that takes long is under load, and then a short one would never do.
     """
-    host = _host(machine, config)
-    spoke = began
-    while not host.is_up(3 if time.monotonic() - began < _USUAL_BOOT_S else 30):
-        if machine.process.pid() is None:
-            raise RuntimeError(f"{host.name} ended while booting:\n{machine.process.tail()}")
+    process = host.machine.process
+    began = spoke = time.monotonic()
+    while not host.is_up(3 if boots and time.monotonic() - began < _USUAL_BOOT_S else 30):
+        if process.pid() is None:
+            raise RuntimeError(f"{host.name} ended while booting:\n{process.tail()}")
         now = time.monotonic()
         if now - began > BOOT_S:
-            raise RuntimeError(
-                f"{host.name}: no ssh after {BOOT_S:.0f} s:\n{machine.process.tail()}"
-            )
+            raise RuntimeError(f"{host.name}: no ssh after {BOOT_S:.0f} s:\n{process.tail()}")
         if now - spoke > _SPEAK_S:
             spoke = now
             progress.say(f"hosts: waiting for {host.name} ({now - began:.0f} s)")
