@@ -184,6 +184,13 @@ class TestWholeSets:
         assert gone(plan.target) == {"x": "a", "y": "a"}
         assert gone(plan.source) == {"x": "a", "y": "a"}
 
+    def test_the_newest_whole_one_stays_when_each_member_went_on_alone(self) -> None:
+        """Two abandoned sets: each member has another newest point, and `a` is the group's."""
+        situation = world(
+            source={"x": "b# #c d#", "y": "#b c# d#"}, target={"x": "a b", "y": "a c"}, grouped=True
+        )
+        assert gone(plan_pruning(situation.seen).target) == {}
+
     @pytest.mark.parametrize("state", ["in flight", "diverged"])
     def test_of_a_member_at_rest_stay_with_all_others(self, state: str) -> None:
         situation = world(

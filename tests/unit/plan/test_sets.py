@@ -109,6 +109,21 @@ class TestGroup:
         assert sent(decide(situation)) == {}
         assert taken(decide(situation)) == [["x", "y"]]
 
+    def test_sends_nobody_a_set_that_cannot_become_whole(self) -> None:
+        situation = world(
+            source={"x": "a# b#", "y": "a# #b"}, target={"x": "a", "y": "a"}, grouped=True
+        )
+        assert sent(decide(situation)) == {}
+        assert taken(decide(situation)) == [["x", "y"]]
+
+    @pytest.mark.rule("Resume tokens")
+    def test_takes_no_set_while_a_member_has_a_live_token_even_of_an_abandoned_one(self) -> None:
+        situation = world(
+            source={"x": "a# b#", "y": "a# #b"}, target={"x": "a >b", "y": "a"}, grouped=True
+        )
+        assert sent(decide(situation)) == {"x": "b"}
+        assert taken(decide(situation)) == []
+
     def test_is_held_at_its_set_by_a_member_in_flight(self) -> None:
         situation = world(
             source={"x": "a# b# +", "y": "a# b# +"}, target={"x": "a b", "y": "a"}, grouped=True
@@ -172,13 +187,17 @@ class TestJoiner:
         assert sent(decide(situation)) == {"y": "b"}
         assert taken(decide(situation)) == []
 
-    def test_that_is_there_before_a_frozen_set_is_whole_does_not_end_it(self) -> None:
+    @pytest.mark.parametrize("names", [("x", "y", "new"), ("new", "x", "y")])
+    def test_that_is_there_before_a_frozen_set_is_whole_does_not_end_it(
+        self, names: tuple[str, ...]
+    ) -> None:
         """Its own first snapshot is older than the set that was taken while it was seeded."""
+        at_source = {"x": "a# c#", "y": "a# c#", "new": "b#"}
         situation = world(
-            source={"x": "a# c#", "y": "a# c#", "new": "b#"},
+            source={name: at_source[name] for name in names},
             target={"x": "a c", "y": "a", "new": "b"},
             grouped=True,
-        )
+        ).with_replica("new", createtxg=9)
         assert sent(decide(situation)) == {"y": "c"}
         assert taken(decide(situation)) == []
 
