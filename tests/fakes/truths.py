@@ -32,13 +32,19 @@ def nothing_destructive(world: World) -> None:
             assert "#backstay_" in name or snapshot_time(name.partition("@")[2]), argv
 
 
-def bases_are_intact(a: FakeHost, b: FakeHost, places: Places) -> None:
-    """Each replica shares a point with its source by GUID (rule *Pruning keeps the chain*)."""
+def bases_are_intact(
+    a: FakeHost, b: FakeHost, places: Places, *, also_by_bookmark: bool = False
+) -> None:
+    """Each replica shares a snapshot with its source by GUID (rule *Pruning keeps the chain*).
+
+    `also_by_bookmark`: somebody has destroyed snapshots of ours; then a bookmark must be left.
+    """
     for source, target in places.items():
         here, there = found(a, source), found(b, target)
         if here is None or there is None or not there.snapshots:
             continue
-        known = {s.guid for s in here.snapshots} | {m.guid for m in here.bookmarks}
+        known = {s.guid for s in here.snapshots}
+        known |= {m.guid for m in here.bookmarks} if also_by_bookmark else set()
         assert any(s.guid in known for s in there.snapshots), f"{source} and {target}: no base"
 
 

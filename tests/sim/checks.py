@@ -31,7 +31,9 @@ class Checks:
             self._no_point_is_lost(host)
         for pair in self.sim.specs:
             places, target = self.sim.places(pair), self.sim.target_host(pair)
-            truths.bases_are_intact(self.sim.a, target, places)
+            truths.bases_are_intact(
+                self.sim.a, target, places, also_by_bookmark=self.sim.loses_points
+            )
             self._status_is_true(pair)
 
     def _no_point_is_lost(self, host: FakeHost) -> None:

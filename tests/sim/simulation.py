@@ -57,7 +57,8 @@ class Simulation:
         """(pair, source) → since when it is part of the pair."""
         self.specs: dict[str, dict[str, Any]] = {}
         self._count = 0
-        self._removes_pairs = self.rng.random() < 0.5
+        self.loses_points = self.rng.random() < 0.5
+        """Whether somebody destroys points of ours; in the other stories a pair is removed."""
         self._build()
         self.a.faults = Life(self._write_somewhere)
         self.a.faults.rng = self.rng
@@ -174,7 +175,7 @@ class Simulation:
             (2, self._weather),
             (1, self._cable),
             (1, self._reboot),
-            (1, self._remove_pair if self._removes_pairs else self._lose_point),
+            (1, self._lose_point if self.loses_points else self._remove_pair),
         ]
         (act,) = self.rng.choices([a for _, a in acts], [w for w, _ in acts])
         self.told.append(f"{self.world.monotonic_s:.0f} s {act.__name__}")
