@@ -167,6 +167,22 @@ async def test_there_is_never_a_second_receive_beside_a_running_one(lab: Lab) ->
     assert len([t for t in lab.core.sent() if isinstance(t.how, Seed)]) == 1
 
 
+@pytest.mark.fault(ROW)
+async def test_a_seed_that_waits_for_its_place_is_not_begun_a_second_time(lab: Lab) -> None:
+    """Two run side by side; no host knows of those that wait, only we do."""
+    ends = [lab.world.transfer_faults.pause(after_bytes=HALF, nth=nth)[1] for nth in (1, 2)]
+    lab.core.pair("erp", lab.volumes(5))
+    await lab.core.live(5)
+    assert sum(f.receives for f in lab.b.flights) == 2
+    for _ in range(3):
+        await lab.core.passing(150)
+    for end in ends:
+        end.set()
+    await lab.core.live(200)
+    assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
+    assert sorted(t.member for t in lab.core.sent()) == ["d0", "d1", "d2", "d3", "d4"]
+
+
 async def test_a_seed_that_ends_during_a_long_pass_is_seen_at_once(lab: Lab) -> None:
     """The bell that a stream rings at its end must not be lost in the pass that runs."""
     lab.core.pair("old", lab.volumes(1))

@@ -21,6 +21,24 @@ async def rounds(lab: Lab, count: int) -> None:
         await lab.core.passing(151)
 
 
+@pytest.mark.rule("Pruning keeps the chain")
+@pytest.mark.parametrize("group", [True, False])
+async def test_retention_never_takes_the_base_of_what_is_still_to_be_sent(
+    lab: Lab, group: bool
+) -> None:
+    """A bookmark alone would do for the next increment, but not for a failback."""
+    lab.core.policy(retention=KEEP_ONE)
+    lab.core.pair("erp", lab.volumes(2), group=group)
+    await lab.core.live(100)
+    for _ in range(3):
+        lab.a.write("tank/vm/d0", 5000)
+        lab.world.transfer_faults.cut(after_bytes=0)
+        await lab.core.passing(151)
+        truths.bases_are_intact(lab.a, lab.b, PLACES)
+    await lab.core.live(200)
+    assert lab.equal("d0", "d1")
+
+
 @pytest.mark.fault("foreign holds, foreign snapshots on both sides")
 async def test_a_held_point_is_kept_and_costs_nothing_else(lab: Lab) -> None:
     lab.core.policy(retention=KEEP_ONE)
