@@ -13,7 +13,10 @@ import re
 from backstay_host.refusal import Refused
 
 _TABLE: tuple[tuple[str, str], ...] = (
-    (r"^bad property list|^invalid option|^usage:|^missing .* argument", "InternalError"),
+    (
+        r"^bad property list|^invalid option|^unrecognized command|^missing \w+ argument",
+        "InternalError",
+    ),
     (r"pool I/O is currently suspended|pool is suspended", "PoolSuspended"),
     (
         r"/dev/zfs and /proc/self/mounts|ZFS modules (?:are not|cannot be) (?:loaded|auto-loaded)"
@@ -42,8 +45,17 @@ _TABLE: tuple[tuple[str, str], ...] = (
         r"|invalid backup stream|bad magic number|stream ended",
         "BadStream",
     ),
-    (r"destination '[^']*' does not exist|parent does not exist", "TargetMissing"),
-    (r"dataset does not exist|no such pool|no such dataset|no such file", "NoSuchDataset"),
+    (r"incremental source \([^)]*\) does not exist", "SourceChanged"),
+    (
+        r"destination '[^']*' does not exist|parent does not exist"
+        r"|unable to restore to destination",
+        "TargetMissing",
+    ),
+    (
+        r"dataset does not exist|no such pool|could not find any snapshots to destroy"
+        r"|bookmark '[^']*' does not exist",
+        "NoSuchDataset",
+    ),
     (r"dataset is busy|pool or dataset is busy|Device busy|is busy", "TargetBusy"),
     (r"cannot mount|mountpoint or dataset is busy", "CannotMount"),
     (r"dataset already exists|bookmark exists|snapshot exists", "NameCollision"),

@@ -47,8 +47,8 @@ def connect(lab_hosts: list[LabHost], program: bytes, tmp_path: Path) -> Iterato
 
 @pytest.fixture
 def scene(lab_hosts: list[LabHost], connect: Connect) -> Iterator[Scene]:
-    """A claimed session on the first host, a volume in `tank`, a receive root in `backup`."""
-    host, suffix = lab_hosts[0], secrets.token_hex(4)
+    """A claimed session on the last host, a volume in `tank`, a receive root in `backup`."""
+    host, suffix = lab_hosts[-1], secrets.token_hex(4)
     source, root = f"tank/h{suffix}", f"backup/h{suffix}"
     host.run(
         f"zfs create -o canmount=off {source} && zfs create -V 64M {source}/v && "

@@ -1,0 +1,203 @@
+"""What ZFS prints, by samples of real hosts, and what may be said to it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backstay_host import protocol
+from backstay_host.refusal import Refused
+from backstay_host.zfs import argv, failures, names, parsing
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def _sample(name: str) -> str:
+    return (SAMPLES / name).read_text(encoding="utf-8")
+
+
+def _failures(name: str) -> dict[str, str]:
+    parts = re.split(r"^=== (\S+)\n", _sample(name), flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+REASONS = {
+    "no-such-dataset": "NoSuchDataset",
+    "snapshot-exists": "NameCollision",
+    "bookmark-exists": "NameCollision",
+    "parent-missing": "TargetMissing",
+    "dataset-exists": "NameCollision",
+    "held": "SnapshotHeld",
+    "held-with-another": "SnapshotHeld",
+    "cloned": "HasClones",
+    "no-such-snapshot": "NoSuchDataset",
+    "no-such-bookmark": "NoSuchDataset",
+    "target-exists": "TargetHasForeignData",
+    "no-common-base": "NoCommonBase",
+    "target-missing": "TargetMissing",
+    "receive-parent-missing": "TargetMissing",
+    "empty-stream": "BadStream",
+    "garbage-stream": "BadStream",
+    "cut-stream": "BadStream",
+    "garbled-stream": "BadStream",
+    "partial-state": "TargetHasForeignData",
+    "partial-state-busy": "TargetBusy",
+    "abort-nothing": "StaleReceiveState",
+    "abort-no-dataset": "NoSuchDataset",
+    "token-garbage": "TokenUseless",
+    "token-snapshot-gone": "TokenUseless",
+    "token-snapshot-recreated": "TokenUseless",
+    "send-no-base": "SourceChanged",
+    "modified-target": "TargetModified",
+    "quota": "InsufficientSpace",
+    "quota-big": "InsufficientSpace",
+    "out-of-space": "InsufficientSpace",
+    "no-rights-snapshot": "NoRights",
+    "no-rights-destroy": "NoRights",
+    "no-rights-receive": "NoRights",
+    "no-rights-set": "NoRights",
+    "bad-property": "InternalError",
+    "no-such-pool": "NoSuchDataset",
+}
+
+
+def test_every_sample_of_a_failure_has_its_word() -> None:
+    found = {
+        name: failures.reason_of(text) for name, text in _failures("zfs-2.3.9-failures.txt").items()
+    }
+    assert found == REASONS
+
+
+def test_an_unknown_failure_is_told_with_its_words_and_its_status() -> None:
+    refused = failures.failure("zfs receive", 3, "cannot receive: something new\n")
+    assert refused.reason == failures.UNKNOWN
+    assert refused.message == "zfs receive exited with 3: cannot receive: something new"
+    assert "signal 9" in failures.failure("zfs send", -9, "").message
+
+
+def test_datasets_are_read_column_by_column() -> None:
+    rows = parsing.rows(_sample("zfs-2.3.9-datasets.txt"), len(argv.DATASET_COLUMNS))
+    volume = dict(zip(argv.DATASET_COLUMNS, rows[2], strict=True))
+    assert volume["guid"] == "12834784679718180224"
+    assert volume["volsize"] == "67108864"
+    with pytest.raises(Refused, match="UnexpectedOutput"):
+        parsing.rows("a\tb\nc\n", 2)
+    with pytest.raises(Refused, match="UnexpectedOutput"):
+        parsing.pools("tank\tmany\tONLINE\t1\t1\n")
+
+
+def test_a_resume_token_is_read_by_its_fields() -> None:
+    facts = parsing.token_facts("1-a-b-c", _sample("zfs-2.3.9-token.txt"))
+    assert facts == protocol.TokenFacts(
+        text="1-a-b-c",
+        to_name="tank/hostprog/v@a",
+        to_guid=0xF6BDAA5FDB9A7128,
+        from_guid=0x3B4DDCD84FF5B7D8,
+        received_bytes=0x17D2480,
+        raw=True,
+    )
+    assert parsing.token_facts("1-a-b-c", "").to_guid == 0
+
+
+@pytest.mark.fault("forged user property")
+def test_only_local_properties_are_taken_and_values_forge_nothing() -> None:
+    found = parsing.local_properties_json(_sample("zfs-2.3.9-get-json.txt"))
+    assert found["backup/hostprog"] == {argv.WRITER: "1:x"}
+    assert set(found) == {"backup/hostprog", "tank/hostprog/v"}
+    inherited = _sample("zfs-2.3.9-get-json.txt").replace("LOCAL", "INHERITED")
+    assert set().union(*parsing.local_properties_json(inherited).values()) == set()
+    for forged in ("tank/a\tx\n", "tank/a\tother:key\tx\n", "a\tk\tv\na\tk\tw\n"):
+        with pytest.raises(Refused, match="UnexpectedOutput"):
+            parsing.local_properties_table(forged, ["k"])
+
+
+def test_progress_of_a_send_is_its_last_number() -> None:
+    lines = _sample("zfs-2.3.9-send-progress.txt").splitlines()
+    assert [parsing.sent_bytes(line) for line in lines] == [None, None, 5242880, 22020096]
+
+
+def test_proxmox_storages_are_the_pools_of_zfspool_sections() -> None:
+    assert parsing.storage_paths(_sample("pve-8-storage.cfg.txt")) == ["rpool/data", "tank/vm"]
+
+
+def test_missing_names_are_told_apart_from_every_other_complaint() -> None:
+    text = (
+        "cannot open 'a/b c': dataset does not exist\ncannot open 'p': no such pool\n"
+        "cannot open 'x': I/O error\n"
+    )
+    assert parsing.missing(text) == ({"a/b c", "p"}, "cannot open 'x': I/O error")
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("zfs-2.3.9-0+deb13u1\nzfs-kmod-2.3.9-0+deb13u1\n", (2, 3, 9)),
+        ("zfs-2.2.0-rc1\nzfs-kmod-2.2.0-rc1", (2, 2, 0)),
+        ("zfs-2.4-pve1\n", (2, 4, 0)),
+    ],
+)
+def test_versions_are_read_with_and_without_patch_level(
+    text: str, numbers: tuple[int, int, int]
+) -> None:
+    assert parsing.version(text)[1] == numbers
+
+
+NO_DATASETS = """
+-r|/a|a/|a//b|a/../b|a/.|a@b|a#b|1a|a;b|a$b|a%recv|ä|a,b
+"""
+
+
+@pytest.mark.parametrize("name", ["", "a b\n", "a\tb", "x" * 256, *NO_DATASETS.strip().split("|")])
+def test_what_is_no_dataset_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="BadRequest"):
+        names.dataset(name)
+
+
+@given(st.text(max_size=40))
+def test_a_name_that_passes_cannot_be_an_option_or_name_more(text: str) -> None:
+    for check in (names.dataset, names.point, names.token, names.lineage, names.installation):
+        try:
+            passed = check(text)
+        except Refused:
+            continue
+        assert passed == text
+        assert not passed.startswith("-")
+        assert not set(passed) & set("\n\t,;$%*\\'\"|&<>")
+
+
+@pytest.mark.rule("No implicit destruction")
+def test_no_argument_vector_can_destroy_more_than_it_names() -> None:
+    send = protocol.SendOrder("t/v", 1, "b", 2, "t/v@a", 3)
+    receive = protocol.ReceiveOrder("b/v", "l", True, False, {"readonly": "on"})
+    vectors = [
+        argv.send(send),
+        argv.send(protocol.SendOrder("t/v", 1, "b", 2, token="1-a-b-c")),
+        argv.receive(receive),
+        argv.abort_receive("b/v"),
+        argv.destroy_snapshots("t/v", ["a", "b"]),
+        argv.destroy_bookmark("t/v#a"),
+        argv.create_parent("b/r"),
+        argv.set_properties({"readonly": "on"}, ["b/v"]),
+        argv.take_snapshot(["t/v"], "a"),
+        argv.make_bookmark("t/v@a", "t/v#a"),
+    ]
+    letters = {
+        letter
+        for vector in vectors
+        for word in vector[2:]
+        if word.startswith("-")
+        for letter in word[1:]
+    }
+    assert letters == set("Lec" + "vP" + "t" + "i" + "s" + "u" + "o" + "A")
+    assert {vector[1] for vector in vectors if vector[1] == "rollback"} == set()
+
+
+@given(st.lists(st.text(alphabet="abcdef/", min_size=1, max_size=250), max_size=2000))
+def test_chunks_keep_every_name_in_order_and_fit(texts: list[str]) -> None:
+    chunks = list(argv.chunks(texts))
+    assert [name for chunk in chunks for name in chunk] == texts
+    assert all(argv.size_bytes(chunk) <= argv.MAX_ARGV_BYTES for chunk in chunks)
