@@ -31,6 +31,8 @@ from backstay.domain.steps import Pipe, PipeOutcome, Transfer
 from backstay.ports.host import Endpoint, HostPort, Progress
 from backstay.ports.kube import Gone, Notice, ObjectRef
 from backstay.report.pair import PairFacts
+from fakes.host import FakePort
+from fakes.truths import has_bookmark
 from fakes.world import INSTALLATION, SHORT_ID, FakeHost, World
 
 NAMESPACE = "dr"
@@ -79,6 +81,8 @@ class Core:
         self.superseded: list[int] = []
         self.pipes: list[Pipe] = []
         """Every pipe that was begun, oldest first."""
+        self.unmarked: list[Transfer] = []
+        """Streams that began without a bookmark of their snapshot: there must be none."""
         self._hosts: dict[str, FakeHost] = {}
         self._uids = 0
         self._start()
@@ -98,6 +102,8 @@ class Core:
     ) -> PipeOutcome:
         """The world's transfer, noted down."""
         self.pipes.append(pipe)
+        assert isinstance(source, FakePort)
+        self.unmarked += [t for t in pipe.transfers if not has_bookmark(source.host, t)]
         return await self.world.transfers.transfer(source, target, pipe, progress)
 
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:

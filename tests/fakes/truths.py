@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from backstay.domain.steps import Transfer
 from backstay.domain.zfs import LINEAGE
 from backstay.plan.naming import bookmark_tag, snapshot_time
 from fakes.listing import as_dataset
@@ -68,6 +69,16 @@ def bookmarks_are_few(a: FakeHost, source: str) -> None:
     assert not [t for t, count in tags.items() if count > 1], f"{source}: {tags}"
     lineages = Counter(lineage for lineage, _ in tags)
     assert not [x for x, count in lineages.items() if count > 2], f"{source}: {tags}"
+
+
+def has_bookmark(a: FakeHost, transfer: Transfer) -> bool:
+    """Whether the stream's lineage has its bookmark (rule *Bookmark with snapshot*)."""
+    source = found(a, transfer.source_dataset)
+    prefix = f"backstay_{transfer.lineage}_"
+    marks = [] if source is None else source.bookmarks
+    return source is None or any(
+        m.guid == transfer.guid and m.name.startswith(prefix) for m in marks
+    )
 
 
 def points_of(host: FakeHost, datasets: Iterable[str]) -> set[tuple[str, int]]:

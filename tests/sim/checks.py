@@ -109,6 +109,7 @@ class Checks:
             truths.replicas_are_equal(self.sim.a, target, places)
             truths.little_is_left_over(self.sim.a, target, places)
         truths.nothing_destructive(self.sim.world)
+        assert core.unmarked == []
         before = len(self.sim.world.commands)
         await core.passing(1)
         await core.passing(RPO_S)

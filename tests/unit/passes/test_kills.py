@@ -160,6 +160,7 @@ async def fixpoint(lab: Lab, places: Places, points: set[Any], seeds: int) -> No
     truths.bases_are_intact(lab.a, lab.b, places)
     truths.nothing_destructive(lab.world)
     assert points <= truths.points_of(lab.b, places.values())
+    assert lab.core.unmarked == []
     assert len([t for t in lab.core.sent() if isinstance(t.how, Seed)]) <= seeds
     before = list(lab.world.commands)
     await lab.core.passing(151)
