@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 # Hosts are emulated and share two cores with everything else: deadlines are for hangs only.
-PATIENCE_S = 180.0
+PATIENCE_S = 420.0
 _POLL_S = 0.5
 
 

@@ -7,7 +7,7 @@ import pytest
 from e2e import manifests, pools
 from e2e.scene import Scene
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def pair(scene: Scene, name: str) -> manifests.Document:

@@ -14,7 +14,7 @@ from e2e.scene import Scene
 from worlds import binaries
 from worlds.operator_process import PROGRAM
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def preview(scene: Scene, *arguments: str) -> str:

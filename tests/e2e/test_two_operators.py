@@ -12,7 +12,7 @@ from e2e.patience import eventually, throughout
 from e2e.program import Operator
 from e2e.scene import Scene
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 LEASE_S = "10"
 
