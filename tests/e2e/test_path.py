@@ -32,6 +32,7 @@ def assert_same_points(scene: Scene, *names: str) -> None:
     """The newest point of each dataset is at both sides, by GUID."""
     for name in names:
         at_source = pools.snapshots(scene.a, f"{scene.source}/{name}")
+        assert at_source, f"{name} has no snapshot yet"
         newest, guid = list(at_source.items())[-1]
         at_target = pools.snapshots(scene.b, f"{scene.root}/{name}")
         assert at_target.get(newest) == guid, (name, at_source, at_target)
