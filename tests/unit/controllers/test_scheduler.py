@@ -195,7 +195,7 @@ async def test_success_ends_the_back_off(world: World) -> None:
     world.scheduler.start()
     world.scheduler.ring("a")
     await world.clock.advance(120)
-    world.takes("a", 0)
+    world.takes("a", 0, outcome=10_000)
     await world.clock.advance(300)
     world.fails("a", RuntimeError("bug"))
     world.log.clear()
@@ -256,6 +256,25 @@ async def test_a_removed_key_does_not_run(world: World) -> None:
     await world.clock.advance(100)
     assert world.log == [(0, "a")]
     assert world.running.total() == 0
+
+
+async def test_a_removed_key_stays_so_even_if_its_run_ends_as_if_nothing_had_happened(
+    world: World,
+) -> None:
+    async def stubborn() -> Outcome:
+        try:
+            await world.clock.sleep(1000)
+        except asyncio.CancelledError:
+            await world.clock.sleep(1)
+        return 1
+
+    world.behaviour["a"] = stubborn
+    world.scheduler.start()
+    world.scheduler.ring("a")
+    await settle()
+    world.scheduler.remove("a")
+    await world.clock.advance(100)
+    assert world.log == [(0, "a")]
 
 
 async def test_stop_cancels_all_at_once_and_forgets_what_was_due(world: World) -> None:
