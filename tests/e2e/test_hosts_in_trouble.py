@@ -100,7 +100,7 @@ def test_the_lag_grows_while_a_host_is_lost(trouble: Scene) -> None:
     lost = trouble.await_verdict("rpair", "bad", "Ready", ("Unknown", "Unreachable"))
     assert lost.verdict("RPOMet") == ("True", "WithinRPO")
     (operator,) = trouble.operators
-    labels = {"namespace": trouble.namespace, "name": "bad"}
+    labels = {"namespace": trouble.namespace, "pair": "bad"}
 
     def lag() -> float:
         return operator.total("backstay_recovery_point_lag_seconds", **labels)

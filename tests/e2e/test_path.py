@@ -103,10 +103,10 @@ def test_becoming_ready_is_an_event(protected: Scene) -> None:
 
 def test_lag_and_target_are_metrics(protected: Scene) -> None:
     (operator,) = protected.operators
-    labels = {"namespace": protected.namespace, "name": "vm"}
+    labels = {"namespace": protected.namespace, "pair": "vm"}
     assert operator.total("backstay_rpo_target_seconds", **labels) == 20 * 60
     assert 0 < operator.total("backstay_recovery_point_lag_seconds", **labels) < 20 * 60
-    ready = {**labels, "type": "Ready", "status": "True"}
+    ready = {"kind": "ReplicationPair", "name": "vm", "type": "Ready", "status": "True"}
     assert operator.total("backstay_condition", **ready) == 1
 
 
