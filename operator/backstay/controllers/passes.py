@@ -131,14 +131,9 @@ class RoutePasses:
             return _nothing_seen(task, Reason.INTERNAL_ERROR, said, self._clock)
 
     async def _serve(self, route: Route, task: RouteTask) -> RouteView:
-        source, target = await self._open(route.source), await self._open(route.target)
-        foreign: dict[str, str] = {}
-        if not isinstance(source, Unseen):
-            claimed = await self._claim_roots(route.source, source, ())
-            source = claimed if isinstance(claimed, Unseen) else source
-        if not isinstance(target, Unseen):
-            claimed = await self._claim_roots(route.target, target, task.receive_roots)
-            target, foreign = (claimed, {}) if isinstance(claimed, Unseen) else (target, claimed)
+        (source, _), (target, foreign) = await asyncio.gather(
+            self._reach(route.source, ()), self._reach(route.target, task.receive_roots)
+        )
         observation = await observe_route(task, source, target, self._clock)
         if isinstance(observation.target, HostListing) and not isinstance(target, Unseen):
             foreign |= await self._finder.claim_lost(route.target, target, observation.target)
@@ -209,19 +204,15 @@ class RoutePasses:
             progress=lambda target, moved: self._hooks.progress(route, target, moved),
         )
 
-    async def _open(self, key: HostKey) -> HostPort | Unseen:
+    async def _reach(
+        self, key: HostKey, roots: tuple[str, ...]
+    ) -> tuple[HostPort | Unseen, dict[str, str]]:
+        """The host under our term with the foreign writers of its roots, or why it is not seen."""
         try:
-            return await self._finder.find(key)
+            host = await self._finder.find(key)
+            return host, await self._finder.claim(key, host, roots)
         except (Stalled, Unreachable, Waiting) as error:
-            return Unseen(reason=error.reason, message=error.message)
-
-    async def _claim_roots(
-        self, key: HostKey, host: HostPort, roots: tuple[str, ...]
-    ) -> dict[str, str] | Unseen:
-        try:
-            return await self._finder.claim(key, host, roots)
-        except (Stalled, Unreachable, Waiting) as error:
-            return Unseen(reason=error.reason, message=error.message)
+            return Unseen(reason=error.reason, message=error.message), {}
 
     def _remember_lineages(self, route: Route, seen: Seen) -> None:
         for pair in seen.task.pairs:
