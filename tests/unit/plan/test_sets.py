@@ -150,6 +150,8 @@ class TestGroup:
         )
         assert sent(decide(frozen)) == {"y": "b"}
         assert taken(decide(frozen)) == []
+        first = world(source={"x": "a# c*", "y": "a#"}, grouped=True)
+        assert sent(decide(first)) == {"x": "a", "y": "a"}
         whole = world(
             source={"x": "a# b# c*", "y": "a# b#"}, target={"x": "a b", "y": "a b"}, grouped=True
         )
