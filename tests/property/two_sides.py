@@ -24,19 +24,16 @@ from backstay.domain.steps import (
 from backstay.domain.zfs import (
     LINEAGE,
     Bookmark,
-    Dataset,
-    DatasetKind,
     Guid,
     HostListing,
     Pool,
-    ResumeToken,
     Snapshot,
-    WrittenSince,
 )
 from backstay.plan.naming import bookmark_name, bookmark_tag, is_ours
 from backstay.plan.pruning import plan_pruning
 from backstay.plan.replication import Seen, plan_preparation, plan_snapshots, see_route
 from backstay.plan.transfers import Lane, plan_transfers
+from property.disks import Disk, Partial
 from unit.plan.sides import PLENTY, ROOT, SHORT, T0, VAULT_GUID
 
 Fate: TypeAlias = Literal["arrives", "is cut", "does not start", "takes long"]
@@ -44,66 +41,6 @@ Fate: TypeAlias = Literal["arrives", "is cut", "does not start", "takes long"]
 
 class Dead(Exception):
     """The operator was killed."""
-
-
-@dataclass(slots=True)
-class Partial:
-    """What an interrupted receive left."""
-
-    to: Snapshot
-    to_dataset: str
-    from_guid: Guid | None
-    content: int
-
-
-@dataclass(slots=True)
-class Disk:
-    """A dataset. `contents`: snapshot GUID → the content that it froze."""
-
-    name: str
-    guid: Guid
-    created: int
-    content: int = 0
-    snapshots: list[Snapshot] = field(default_factory=list)
-    contents: dict[Guid, int] = field(default_factory=dict)
-    bookmarks: list[Bookmark] = field(default_factory=list)
-    properties: dict[str, str] = field(default_factory=dict)
-    partial: Partial | None = None
-
-    def point(self, guid: Guid) -> Snapshot | None:
-        return next((s for s in self.snapshots if s.guid == guid), None)
-
-    def listed(self) -> Dataset:
-        """As a host lists it."""
-        ours = [s for s in self.snapshots if is_ours(s, SHORT)]
-        token = None
-        if self.partial is not None:
-            token = ResumeToken(
-                text=f"1-{self.partial.to.guid}",
-                to_name=f"{self.partial.to_dataset}@{self.partial.to.name}",
-                to_guid=self.partial.to.guid,
-                from_guid=self.partial.from_guid,
-                received_bytes=1,
-            )
-        since = ours and WrittenSince(snapshot=ours[-1].name, size_bytes=self._since(ours[-1]))
-        return Dataset(
-            name=self.name,
-            kind=DatasetKind.FILESYSTEM,
-            guid=self.guid,
-            createtxg=self.created,
-            written_bytes=self._since(self.snapshots[-1]) if self.snapshots else 4096,
-            written_since=since or None,
-            referenced_bytes=4096,
-            available_bytes=PLENTY,
-            token=token,
-            readonly=LINEAGE in self.properties,
-            properties=dict(self.properties),
-            snapshots=tuple(self.snapshots),
-            bookmarks=tuple(self.bookmarks),
-        )
-
-    def _since(self, snapshot: Snapshot) -> int:
-        return 0 if self.contents[snapshot.guid] == self.content else 4096
 
 
 @dataclass(slots=True)
