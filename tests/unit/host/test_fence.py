@@ -167,6 +167,18 @@ def test_killing_serve_kills_its_streams_and_their_children(world: World) -> Non
 
 
 @FENCED
+def test_the_child_itself_holds_the_locks_so_that_no_other_end_frees_them(world: World) -> None:
+    client = world.connect(claim=1)
+    _, stream = _receiving(world, client)
+    (child,) = _zfs_pids(world)
+    locks = world.home / "run" / "locks"
+    (term,) = locks.glob("term-*-1")
+    assert set(holders(term)) == {child, stream.pid}
+    held = [set(holders(path)) for path in locks.glob("name-*")]
+    assert held == [{child, stream.pid}]
+
+
+@FENCED
 def test_killing_a_stream_kills_its_child_and_is_reported(world: World) -> None:
     client = world.connect(claim=1)
     ticket, stream = _receiving(world, client)

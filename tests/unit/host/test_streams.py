@@ -162,12 +162,15 @@ def test_a_stream_that_does_not_move_is_killed(world: World) -> None:
 
 def test_a_ticket_admits_once_and_only_here(world: World) -> None:
     client = world.connect(claim=1)
-    made = client.request("ticket", protocol.Ticket([_source(world)], []))
+    made = client.request("ticket", protocol.Ticket([_source(world, size=9_000_000)], []))
     first = world.start(made["command"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    first.communicate(timeout=30)
-    again = world.start(made["command"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    assert again.communicate(timeout=30)[0] == b""
-    assert again.returncode == 3
+    client.wait_for(lambda: bool(client.progress))
+    for _ in ("while it runs", "after its end"):
+        again = world.start(made["command"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert again.communicate(timeout=30)[0] == b""
+        assert again.returncode == 3
+        if first.poll() is None:
+            first.communicate(timeout=30)
     elsewhere = [*made["command"][:-1], "../../etc.x"]
     stranger = world.start(elsewhere, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     assert stranger.wait(30) == 3
