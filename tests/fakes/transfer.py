@@ -230,6 +230,8 @@ class _Course:
         found = pool.datasets.get(transfer.target_dataset)
         if isinstance(transfer.how, Seed):
             return
+        if transfer.properties:
+            raise ZfsError("InternalError", "properties are set while seeding only")
         if found is None:
             raise ZfsError("ParentMissing", f"{transfer.target_dataset} does not exist")
         if found.properties.get(LINEAGE) != transfer.lineage:

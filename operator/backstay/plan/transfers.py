@@ -86,7 +86,8 @@ def _transfer(member: Member, snapshot: Snapshot, how: How, seen: Seen) -> Trans
         target_dataset=member.target,
         lineage=lineage,
         how=how,
-        properties=seed_properties(source, lineage) if seeding else {},
+        # A resumed seed has them: the host took them with the first part.
+        properties=seed_properties(source, lineage) if isinstance(how, Seed) else {},
         size_bytes=_estimate(source, seen.target.datasets.get(member.target), seeding=seeding),
     )
 
