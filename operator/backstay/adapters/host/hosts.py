@@ -25,7 +25,8 @@ from backstay.ports.clock import Clock
 from backstay.ports.host import Endpoint, HostFacts, RootState, SurveyRequest
 from backstay_host import protocol as wire
 
-IDLE_S = 60.0
+IDLE_S = 150.0
+"""Longer than a minute, the interval of the looks at a Site: a host in use stays connected."""
 DEADLINE_S = {
     # Seconds the host may take. A survey of 17,000 snapshots takes one; a destroy can wait for a
     # pool's free list; a claim waits up to 20 s for killed holders.

@@ -25,6 +25,8 @@ STALL_S = 60.0
 """No byte for so long: the hosts kill the stream themselves (rule *Deadlines*)."""
 STALL_MARGIN_S = 20.0
 """So much later the operator does, in case that a host does not answer at all."""
+START_S = 60.0
+"""Before the first byte: two logins, two starts of the program, and the look before the act."""
 ENDED_S = 10.0
 """How long after the receiver's ssh has ended the rest may take to end, and to say how it went."""
 
@@ -94,12 +96,12 @@ class OpenSshTransfers:
 
     async def _watch(self, sender: _Side, receiver: _Side) -> None:
         """Return once nothing has moved for too long, or a control connection was lost."""
-        limit_s = self._stall_s + STALL_MARGIN_S
         seen, since_s = -1, self._clock.monotonic_s()
         while sender.lost is None and receiver.lost is None:
             moved = sender.moved_bytes + receiver.moved_bytes
             if moved != seen:
                 seen, since_s = moved, self._clock.monotonic_s()
+            limit_s = self._stall_s + STALL_MARGIN_S + (0.0 if moved else START_S)
             if self._clock.monotonic_s() - since_s > limit_s:
                 receiver.lost = reasons.failure(
                     reasons.TRANSFER_FAILED, f"no byte moved for {limit_s:.0f} s"

@@ -159,6 +159,7 @@ async def test_a_stream_that_stands_still_is_ended(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfers, "STALL_MARGIN_S", 0.0)
+    monkeypatch.setattr(transfers, "START_S", 0.0)
     wait = 'note(role + "-runs"); time.sleep(600)'
     outcome = await move(bench, program(tmp_path, send=wait, receive=wait), stall_s=0.1)
     assert outcome.completed == 0
