@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import importlib
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """The scenarios were measured one after the other, and the README shows them."""
     given = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))  # what was made is cleared
     for folder in ("hack", "tests"):
         sys.path.insert(0, str(HERE.parent / folder))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))

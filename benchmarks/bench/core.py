@@ -128,6 +128,17 @@ class BenchCore(Core):
         for pair in pairs:
             self.annotate("ReplicationPair", pair, REQUESTED_AT, mark)
 
+    async def until_all_have_points(self, pairs: Sequence[str], tries: int = 20) -> None:
+        """Every pair has a recovery point; RuntimeError with the reasons after so many passes."""
+        for number in range(tries):
+            await self.settle()
+            missing = [pair for pair in pairs if pair not in self.first_points]
+            if not missing:
+                return
+            await asyncio.sleep(1)
+            self.request(missing, f"seed-{number}")
+        raise RuntimeError("\n".join(f"{p}: {self.message(p, 'Ready')}" for p in missing))
+
     async def hang_up(self) -> None:
         """No host is connected; the next request connects anew."""
         await self._real_hosts.hang_up()

@@ -52,15 +52,24 @@ class Run:
     arguments: argparse.Namespace
     grounds: Grounds
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    looking: int = 0
+    """Processes at the hosts that a look at their number costs."""
+
+    def __post_init__(self) -> None:
+        """A look opens the connection, the next two tell what a look costs."""
+        looks = [self.grounds.started() for _ in range(3)]
+        self.looking = looks[2] - looks[1]
 
     @contextmanager
     def measured(self, tool: str, kind: str, number: int) -> Iterator[dict[str, Any]]:
         """The time inside is noted with the load around it; the caller may add to the note."""
         note: dict[str, Any] = {"tool": tool, "kind": kind, "round": number}
         note["load_before"] = machine.load()
+        before = self.grounds.started()
         began = time.monotonic()
         yield note
         note["seconds"] = round(time.monotonic() - began, 3)
+        note["processes"] = self.grounds.started() - before - self.looking
         note["load_after"] = machine.load()
         self.rounds.append(note)
         progress.say(f"{kind} {number}: {tool} took {note['seconds']:.1f} s")
@@ -155,7 +164,7 @@ async def _seed(core: BenchCore, peers: list[Peer], run: Run) -> tuple[list[str]
     core.policy()
     with run.measured("backstay", "seed", 0):
         pairs = core.pairs(place, arguments.pairs)
-        await core.settle()
+        await core.until_all_have_points(pairs)
     await asyncio.to_thread(place.check, [])
     await core.hang_up()
     for peer in peers:
@@ -244,6 +253,15 @@ def _conclude(result: Result, run: Run, bzfs: list[Bzfs]) -> None:
                 for what, ours in (("backstay until confirmed", confirmed), ("whole pass", whole))
             ]
     _conclude_nothing(result, run)
+    result.tables["A cycle of each tool (medians)"] = [
+        {
+            "tool": name,
+            "seconds": median(run.seconds(name, "cycle")),
+            "processes started at both hosts": median(run.seconds(name, "cycle", "processes")),
+        }
+        for name in TOOLS
+        if run.seconds(name, "cycle")
+    ]
     result.tables["Where backstay's cycle spends its time (medians)"] = [_phases(run)]
     result.tables["Seeding all volumes once (one run, no ratio)"] = [
         {"tool": n["tool"], "seconds": n["seconds"]} for n in run.rounds if n["kind"] == "seed"

@@ -96,6 +96,11 @@ class Grounds:
             volumes,
         )
 
+    def started(self) -> int:
+        """Processes and threads that both hosts started since they booted, whoever asked."""
+        command = "awk '/^processes/ {print $2}' /proc/stat"
+        return sum(int(host.run(command)) for host in (self.source, self.target))
+
     def clear(self) -> None:
         """Nothing of this run is left at the hosts."""
         for host, root in ((self.source, "tank"), (self.target, "backup")):

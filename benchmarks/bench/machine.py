@@ -33,7 +33,8 @@ def _host(host: LabHost) -> dict[str, Any]:
     said = host.run(
         "uname -r; zfs version | head -1; python3 --version; nproc; "
         "grep -m1 'model name' /proc/cpuinfo; grep MemTotal /proc/meminfo; "
-        "systemd-detect-virt || true"
+        "systemd-detect-virt || true; "
+        "cat /sys/devices/system/clocksource/clocksource0/current_clocksource"
     ).splitlines()
     return {
         "name": host.name,
@@ -45,6 +46,7 @@ def _host(host: LabHost) -> dict[str, Any]:
         "memory_gib": round(int(said[5].split()[1]) / 2**20, 1),
         "kernel": said[0],
         "zfs": said[1],
+        "clocksource": said[7],  # under load it may fall back to a slow one
         "python": said[2].removeprefix("Python "),
     }
 
