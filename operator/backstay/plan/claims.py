@@ -1,10 +1,10 @@
 """Who may have a target dataset: the pair that was made first, and nobody beside it.
 
-    first            second                  -> second is
-    muc/h tank/x     muc/h tank/x            refused
-    muc/h tank/x/**  muc/h tank/x/y          refused (a tree claims everything below it)
-    muc/h tank/x/y   muc/h tank/x/**         refused
-    muc/h tank/x     muc/h tank/x/y          fine
+first            second                  -> second is
+muc/h tank/x     muc/h tank/x            refused
+muc/h tank/x/**  muc/h tank/x/y          refused (a tree claims everything below it)
+muc/h tank/x/y   muc/h tank/x/**         refused
+muc/h tank/x     muc/h tank/x/y          fine
 """
 
 from __future__ import annotations
