@@ -163,7 +163,7 @@ class Client:
             raise HostError(answer["error"], self.commands)
         return answer["result"]
 
-    def ended(self, ticket: str, timeout_s: float = 60.0) -> list[dict[str, str]]:
+    def ended(self, ticket: str, timeout_s: float = 100.0) -> list[dict[str, str]]:
         """The outcomes of a stream."""
         return self._ended_queue(ticket).get(timeout=timeout_s)
 
