@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-pytest.register_assert_rewrite("contract.host")
-
-from backstay.adapters.host import connection, hosts, transfers  # noqa: E402
-from backstay.app.hostzip import pack_host_program  # noqa: E402
-from contract.host.real_world import (  # noqa: E402
+from backstay.adapters.host import connection, hosts, transfers
+from backstay.app.hostzip import pack_host_program
+from contract.host.real_world import (
     RealConnections,
     RealContractWorld,
     RealHands,
