@@ -51,6 +51,8 @@ class _Seat:
     token: ResumeToken | None
     ours: Mapping[str, Snapshot]
     """By name, oldest first."""
+    base_txg: int
+    """Of the newest point that both sides have, in the source's pool; -1 while there is none."""
     free: bool
 
 
@@ -87,39 +89,43 @@ def _seat(
     member: Member, source: Dataset, target: HostListing, *, is_free: bool, short_id: str
 ) -> _Seat:
     replica = target.datasets.get(member.target)
+    base = None if replica is None else common_base(source, replica)
+    point = None if base is None else source_point(source, base.guid)
     return _Seat(
         member=member,
         source=source,
         replica=replica if replica is not None and replica.snapshots else None,
         token=None if replica is None else replica.token,
         ours={s.name: s for s in source.snapshots if is_ours(s, short_id)},
+        base_txg=-1 if point is None else point.createtxg,
         free=is_free,
     )
 
 
 def _current_set(seats: Sequence[_Seat]) -> str | None:
-    """Name of the newest set that is whole at the source, by createtxg in their common pool.
+    """Name of the newest set that somebody still lacks, else of the newest there is.
 
-    The member with the oldest replica tells which sets there are: who joins later has snapshots of
-    its own until the next set. Before any replica is whole, all who had snapshots by then count.
+    Only members with a replica tell which sets there are: who joins has a snapshot of its own
+    until then. Before any replica is whole, all do, and all who had snapshots by then are in it.
     """
-    established = [s for s in seats if s.replica is not None]
-    founder = min(established, key=_replica_txg, default=None)
-    if founder is None:
-        points = [p for s in seats for p in s.ours.values()]
-    else:
-        points = [p for p in founder.ours.values() if _is_of_group(founder, p, len(seats))]
-    for point in sorted(points, key=lambda p: p.createtxg, reverse=True):
-        others = [s for s in seats if point.name not in s.ours]
-        if founder is None and any(_first_txg(s) < point.createtxg for s in others):
-            continue
-        if not any(_has_lost(s, point) for s in others):
-            return point.name
-    return None
+    owners = [s for s in seats if s.replica is not None]
+    taken = {
+        point.name: point
+        for seat in owners or seats
+        for point in seat.ours.values()
+        if _is_of_group(seat, point, len(seats))
+    }
+    points = sorted(taken.values(), key=lambda p: p.createtxg, reverse=True)
+    whole = [p.name for p in points if _is_whole_at_source(p, seats, is_first=not owners)]
+    pending = (name for name in whole if any(_lacks(s, name) for s in seats))
+    return next(pending, next(iter(whole), None))
 
 
-def _replica_txg(seat: _Seat) -> int:
-    return 0 if seat.replica is None else seat.replica.createtxg
+def _is_whole_at_source(point: Snapshot, seats: Sequence[_Seat], *, is_first: bool) -> bool:
+    others = [s for s in seats if point.name not in s.ours]
+    if is_first and any(_first_txg(s) < point.createtxg for s in others):
+        return False
+    return not any(_has_lost(s, point) for s in others)
 
 
 def _is_of_group(seat: _Seat, point: Snapshot, size: int) -> bool:
@@ -130,7 +136,7 @@ def _is_of_group(seat: _Seat, point: Snapshot, size: int) -> bool:
         if b.guid == point.guid and (tag := bookmark_tag(b)) is not None
     }
     own = None if seat.replica is None else seat.replica.properties.get(LINEAGE)
-    return size == 1 or not lineages or own in lineages
+    return size == 1 or own is None or not lineages or own in lineages
 
 
 def _has_lost(seat: _Seat, point: Snapshot) -> bool:
@@ -160,11 +166,7 @@ def _is_one_lost(members: Sequence[Member], source: HostListing, target: HostLis
 def _lacks(seat: _Seat, name: str | None) -> bool:
     """Whether the set is still to be sent: the target has neither it nor anything newer."""
     own = seat.ours.get(name or "")
-    if own is None:
-        return False
-    base = None if seat.replica is None else common_base(seat.source, seat.replica)
-    point = None if base is None else source_point(seat.source, base.guid)
-    return point is None or point.createtxg < own.createtxg
+    return own is not None and own.createtxg > seat.base_txg
 
 
 def _is_unchanged(seat: _Seat, name: str | None) -> bool:

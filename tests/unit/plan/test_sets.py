@@ -199,7 +199,7 @@ class TestJoiner:
             source={name: at_source[name] for name in names},
             target={"x": "a c", "y": "a", "new": "b"},
             grouped=True,
-        ).with_replica("new", createtxg=9)
+        )
         assert sent(decide(situation)) == {"y": "c"}
         assert taken(decide(situation)) == []
 
