@@ -23,7 +23,7 @@ from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict
 from backstay.domain.steps import Base, How, Increment, Resume, Seed
 from backstay.domain.zfs import LINEAGE, ROLE, SOURCE_GUID, Bookmark, Dataset, Guid, Snapshot
-from backstay.plan.naming import snapshot_time
+from backstay.plan.naming import bookmark_tag, snapshot_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,8 @@ def find_basis(source: Dataset, target: Dataset | None, to: Snapshot) -> Basis:
             "rename it at the target",
             diverged=True,
         )
-    base = None if common is None else source_point(source, common.guid)
+    lineage = target.properties[LINEAGE]
+    base = None if common is None else source_point(source, common.guid, lineage)
     if common is None or base is None:
         return _no_base(source, target)
     if base.createtxg >= to.createtxg:
@@ -112,10 +113,14 @@ def common_base(source: Dataset, target: Dataset) -> Snapshot | None:
     return next((s for s in reversed(target.snapshots) if s.guid in known), None)
 
 
-def source_point(source: Dataset, guid: Guid) -> Snapshot | Bookmark | None:
-    """The source's own snapshot with the GUID, else its bookmark."""
-    bookmarks = (b for b in source.bookmarks if b.guid == guid)
-    return source.snapshot_by_guid(guid) or next(bookmarks, None)
+def source_point(source: Dataset, guid: Guid, lineage: str = "") -> Snapshot | Bookmark | None:
+    """The source's own snapshot with the GUID, else its bookmark.
+
+    That of the lineage comes first: those of others go when their targets no longer need them.
+    """
+    bookmarks = [b for b in source.bookmarks if b.guid == guid]
+    bookmarks.sort(key=lambda b: (tag := bookmark_tag(b)) is None or tag.lineage != lineage)
+    return source.snapshot_by_guid(guid) or next(iter(bookmarks), None)
 
 
 def divergence(source: Dataset, target: Dataset, base: Snapshot) -> Conflict | None:

@@ -62,6 +62,12 @@ class TestIncrement:
             full_name=f"{source_of('disk')}#{name}", guid=guid_of("disk", "b")
         )
 
+    def test_starts_from_the_bookmark_of_its_own_lineage(self) -> None:
+        """That of another target goes when that target has newer points."""
+        decided = basis("a *b #b c", "a b", "c")
+        assert isinstance(decided, Increment)
+        assert f"_{lineage_for('disk')}_" in decided.base.full_name
+
     def test_is_not_needed_for_what_is_there(self) -> None:
         assert basis("a b", "a b", "b") == AlreadyThere()
 
