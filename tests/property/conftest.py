@@ -6,7 +6,7 @@ settings.register_profile(
     "seeded",
     derandomize=True,
     deadline=None,
-    max_examples=60,
+    max_examples=120,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("seeded")

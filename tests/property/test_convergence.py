@@ -83,7 +83,7 @@ def change(sides: TwoSides, what: str, number: int) -> None:
             join(sides)
         case "roll back target" if target is not None and at_rest and len(target.snapshots) > 1:
             known = known_guids(sides.tank[member.source])
-            if any(s.guid in known for s in target.snapshots[:-1]):
+            if target.snapshots[-2].guid in known:  # else it is TargetAhead, for a human
                 sides.roll_back_target(target)
         case "destroy at source":
             destroy_at_source(sides, sides.tank[member.source], number)
@@ -258,8 +258,10 @@ TURN = st.fixed_dictionaries(
 
 def play(sides: TwoSides, turn: dict[str, object], *, hands: bool) -> None:
     """One turn: people change things, then a pass that may be cut short."""
-    changes = [*turn["changes"], *(turn["hands"] if hands else ())]  # type: ignore[misc]
-    for what, number in changes:
+    # Who destroys a snapshot that was never sent leaves no trace of who was in its set, so that a
+    # member that joins meanwhile may count as a founder: the two are not mixed here.
+    events = [e for e in turn["changes"] if not (hands and e[0] == "join")]  # type: ignore[attr-defined]
+    for what, number in [*events, *(turn["hands"] if hands else ())]:  # type: ignore[misc]
         change(sides, what, number)
     if turn["lands"]:
         sides.land()

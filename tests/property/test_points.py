@@ -53,7 +53,8 @@ def histories(draw: st.DrawFn) -> History:
     destroyed: dict[str, set[int]] = {name: set() for name in joined}
     for number in sorted(abandoned):
         inside = [m for m, first in joined.items() if first <= number]
-        lost = draw(st.sampled_from(inside))
+        # A joiner counts from its first whole set: nothing tells of one destroyed before that.
+        lost = draw(st.sampled_from([m for m in inside if joined[m] < number]))
         destroyed[lost].add(number)
         for name in inside:
             if name != lost and draw(st.booleans()):
