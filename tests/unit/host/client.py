@@ -31,14 +31,21 @@ class HostError(Exception):
 class Client:
     """One control channel; answers heartbeats unless told otherwise."""
 
-    def __init__(self, argv: Sequence[str], fed: bytes = b"", *, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        fed: bytes = b"",
+        *,
+        log: Path | None = None,
+        answers_beats: bool = True,
+    ) -> None:
         self.stderr = subprocess.DEVNULL if log is None else os.open(log, _APPEND, 0o600)
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, bufsize=0
         )
         self.term = 1
         self.remaining_s = 30.0
-        self.answers_beats = True
+        self.answers_beats = answers_beats
         self.beats: list[str] = []
         self.progress: list[dict[str, Any]] = []
         self.commands: list[list[str]] = []

@@ -64,12 +64,18 @@ class World:
         """The calls of one verb."""
         return [call["argv"] for call in self.log if call["argv"][1] == verb]
 
-    def connect(self, *, claim: int = 0, roots: tuple[str, ...] = ("backup/r",)) -> Client:
+    def connect(
+        self,
+        *,
+        claim: int = 0,
+        roots: tuple[str, ...] = ("backup/r",),
+        answers_beats: bool = True,
+    ) -> Client:
         """A session, with a claim for this term if one is given."""
         env = {**os.environ, "PYTHONPATH": f"{SRC}:{SRC.parent}/tests"}
         argv = ["env", f"PYTHONPATH={env['PYTHONPATH']}", sys.executable]
         argv += [str(program.__file__), str(self.home), "serve"]
-        client = Client(argv, log=self.home / "serve.err")
+        client = Client(argv, log=self.home / "serve.err", answers_beats=answers_beats)
         self.clients.append(client)
         if claim:
             self.claim(client, claim, roots)

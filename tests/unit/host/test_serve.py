@@ -82,16 +82,16 @@ def test_a_lease_that_runs_out_ends_the_session(world: World) -> None:
 
 
 def test_changes_wait_for_the_first_heartbeat_and_are_refused_without(world: World) -> None:
-    client = world.connect()
-    client.answers_beats = False
+    client = world.connect(answers_beats=False)
+    client.term = 1
     body = protocol.Claim("test/one", ["backup/r"])
-    client.remaining_s = -1.0
-    client.beat((client.first_beat.wait(10) and client.beats[-1]) or "", 0.4)
-    client.closed.wait(10)
     with pytest.raises(HostError) as error:
-        client.request("claim", body)
-    assert error.value.reason in ("Closed", "LeaseLost")
+        client.request("claim", body, deadline_s=1.0)
+    assert error.value.reason == "LeaseLost"
     assert not world.argvs("set")
+    waiting = client.post("claim", body, deadline_s=10.0)
+    client.beat(client.beats[-1], 30.0)
+    assert client.result(waiting)["roots"][0]["outcome"] == "Held"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
