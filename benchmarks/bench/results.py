@@ -83,6 +83,8 @@ def write_readme(results: Path, readme: Path) -> None:
         content = json.loads(path.read_text(encoding="utf-8"))
         newest[content["scenario"]] = (path, content)
     parts = [README_HEAD]
+    if not newest:
+        parts.append("No run at full size has been recorded yet.\n")
     parts += [_section(path.name, content) for path, content in newest.values()]
     readme.write_text("\n".join(parts), encoding="utf-8")
 
