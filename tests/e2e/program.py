@@ -70,7 +70,7 @@ class Operator:
         """It has ended, frozen or not."""
         self.process.stop()
 
-    def total(self, name: str, **labels: str) -> float:
+    def total(self, name: str, /, **labels: str) -> float:
         """The sum of the series of that name which have these labels."""
         wanted = {f'{label}="{value}"' for label, value in labels.items()}
         found = [_SERIES.match(line) for line in (self._get("/metrics") or "").splitlines()]
