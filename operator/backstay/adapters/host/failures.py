@@ -7,6 +7,7 @@ locale may translate the shell's, so exit codes are looked at, too.
 from __future__ import annotations
 
 import re
+from typing import TypeAlias
 
 from backstay.adapters.host import reasons
 from backstay.domain.errors import BackstayError
@@ -14,8 +15,10 @@ from backstay.domain.errors import BackstayError
 SSH_FAILED = 255
 NOT_FOUND = 127
 
-_TABLE: tuple[tuple[str, str, str], ...] = (
-    # pattern in stderr, reason, what to do about it
+_Row: TypeAlias = tuple[str, str, str]
+"""Pattern in stderr, reason, what to do about it."""
+
+_OF_SSH: tuple[_Row, ...] = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed"
         r"|No \S+ host key is known|no matching host key type found",
@@ -33,6 +36,8 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
         reasons.KEY_REFUSED,
         "the private key could not be used: check the Secret's ssh-privatekey (no passphrase)",
     ),
+)
+_OF_THE_HOST: tuple[_Row, ...] = (
     (
         r"python3['’]?: .*(?:not found|No such file)|unknown command.*python3",
         reasons.NO_PYTHON,
@@ -44,7 +49,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
         "the account may not do what is needed: log in as root, or behind the forced command",
     ),
     (
-        r"account is currently not available|account has expired|is not allowed",
+        r"account is currently not available|account has expired",
         reasons.NO_RIGHTS,
         "the account has no login shell: choose another one",
     ),
@@ -54,7 +59,8 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
 def classify(exit_code: int | None, stderr: str) -> BackstayError:
     """The failure of a connection on which no greeting came; by message, then by exit code."""
     said = _last_words(stderr)
-    for pattern, reason, advice in _TABLE:
+    # Exit 255 is ssh's own word; a banner of the host may say anything beside it.
+    for pattern, reason, advice in _OF_SSH if exit_code == SSH_FAILED else _OF_THE_HOST:
         if re.search(pattern, stderr):
             return reasons.failure(reason, f"{said}; {advice}")
     if exit_code == NOT_FOUND:

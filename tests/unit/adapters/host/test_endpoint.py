@@ -34,7 +34,7 @@ def options(argv: list[str]) -> dict[str, str]:
         ("ServerAliveInterval", "5"),
         ("ServerAliveCountMax", "3"),
         ("ControlMaster", "no"),
-        ("LogLevel", "ERROR"),
+        ("LogLevel", "INFO"),
     ],
 )
 def test_nothing_of_the_account_decides_how_ssh_works(name: str, value: str) -> None:

@@ -48,6 +48,7 @@ SAMPLES = [
     (255, "kex_exchange_identification: Connection closed by remote host", "Unreachable"),
     (255, "Timeout, server 192.0.2.1 not responding.", "Unreachable"),
     (255, "", "Unreachable"),
+    (255, "Banner: without a badge: Permission denied.\nConnection reset by h", "Unreachable"),
     (-9, "", "Unreachable"),
     (None, "", "Unreachable"),
     (127, "/bin/bash: line 1: python3: command not found", "NoPython"),
