@@ -84,8 +84,12 @@ def test_kubectl_get_tells_the_truth_in_columns(protected: Scene) -> None:
         assert (row[1], row[2], row[4], row[5]) == ("fra", "20m", "True", "True"), rows
     sites = [row.split() for row in protected.kubectl("get", "bsite", "--no-headers").splitlines()]
     assert [row[:3] for row in sites] == [["fra", "1/1", "True"], ["muc", "1/1", "True"]]
-    policies = protected.kubectl("get", "ppol", "--no-headers").split()
-    assert policies[:6] == ["gold", "Gold", "20m", "15m", "2", "True"]
+
+    def counted() -> None:
+        policies = protected.kubectl("get", "ppol", "--no-headers").split()
+        assert policies[:6] == ["gold", "Gold", "20m", "15m", "2", "True"]
+
+    eventually(counted, within_s=30)
 
 
 def test_a_beginning_warns_of_nothing(protected: Scene) -> None:

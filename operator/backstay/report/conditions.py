@@ -12,6 +12,8 @@ Status: TypeAlias = Mapping[str, Any]
 
 STEADY_S = 60.0
 """In a steady state an object is written at most once in so many seconds."""
+BRISK_S = 5.0
+"""What only people change is shown soon, and still once when they apply a hundred files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ def worth_writing(old: Status, new: Status, *, age_s: float, rpo_s: float | None
     |-----------------------------------------------------------|---------------------------------|
     | a condition, its status or reason; what spec or request   | now                             |
     | it is about; whether there is a point; which side is what |                                 |
+    | how many pairs a policy has                               | at most once in five seconds    |
     | a point with data                                         | at most once a minute           |
     | counts, members, facts                                    | at most once a minute           |
     | only the time of the same point, or only messages         | at most once an RPO             |
@@ -51,6 +54,8 @@ def worth_writing(old: Status, new: Status, *, age_s: float, rpo_s: float | None
     """
     if _turning_points(old) != _turning_points(new):
         return WriteNow("transition")
+    if old.get("pairs") != new.get("pairs"):
+        return _not_before(BRISK_S - age_s, "detail")
     if _point(old) != _point(new):
         return _not_before(STEADY_S - age_s, "recovery-point")
     if _details(old, new) != _details(new, new):

@@ -76,6 +76,11 @@ def test_news_of_numbers_wait_until_a_minute_is_over(path: str, value: Any, reas
     assert judge(changed(path, value), age_s=60) == WriteNow(reason)
 
 
+def test_how_many_pairs_a_policy_has_is_told_within_seconds() -> None:
+    assert judge(changed("pairs", 2), age_s=2) == WriteAfter(3, "detail")
+    assert judge(changed("pairs", 2), age_s=5) == WriteNow("detail")
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
