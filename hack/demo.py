@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from worlds import api, bringup, cache, operator_process, progress
+from worlds.kubeapi import KubeApi
 
 EXAMPLES = cache.PROJECT / "examples" / "two-hosts"
 PAIRS = ("tree", "vm-100")
@@ -56,7 +57,7 @@ def rendered(file: Path, source: api.LabHost, target: api.LabHost) -> str:
     return string.Template(file.read_text(encoding="utf-8")).substitute(values)
 
 
-def pairs(plane: api.ControlPlane) -> list[dict[str, Any]]:
+def pairs(plane: KubeApi) -> list[dict[str, Any]]:
     """The demo's ReplicationPairs as they are now."""
     answer = json.loads(plane.kubectl("get", "rpair", *PAIRS, "-o", "json"))
     found: list[dict[str, Any]] = answer["items"]
@@ -85,7 +86,7 @@ def describe_briefly(found: dict[str, Any]) -> str:
 
 
 def await_pairs(
-    plane: api.ControlPlane, what: str, within_s: float, done: Callable[[dict[str, Any]], bool]
+    plane: KubeApi, what: str, within_s: float, done: Callable[[dict[str, Any]], bool]
 ) -> None:
     """Wait until `done` holds for every pair; prints each change on the way."""
     began = spoke = time.monotonic()
@@ -144,7 +145,7 @@ def print_guids(source: api.LabHost, target: api.LabHost) -> None:
         print(f"{dataset:<28}{received[guid]:<48}{guid:<22}")
 
 
-def show_refusal(plane: api.ControlPlane) -> None:
+def show_refusal(plane: KubeApi) -> None:
     """The API server refuses replication without a versioned backup, and says what to do."""
     file = EXAMPLES / "refused" / "replication-without-backup.yaml"
     print(file.read_text(encoding="utf-8"))
@@ -156,7 +157,7 @@ def show_refusal(plane: api.ControlPlane) -> None:
     raise RuntimeError("the API server took a policy with replication and without a backup")
 
 
-def show_state(plane: api.ControlPlane, source: api.LabHost, target: api.LabHost) -> None:
+def show_state(plane: KubeApi, source: api.LabHost, target: api.LabHost) -> None:
     """What kubectl, both hosts and the metrics say."""
     title("kubectl get bsite,ppol,rpair -o wide")
     print(plane.kubectl("get", "bsite,ppol,rpair", "-o", "wide"))

@@ -13,7 +13,7 @@ def environment() -> str:
     folder = cache.run_folder()
     return "\n".join(
         [
-            f'export KUBECONFIG="{api.controlplane().kubeconfig}"',
+            f'export KUBECONFIG="{bringup.controlplane().kubeconfig}"',
             f'export LAB_SSH_CONFIG="{folder / "ssh_config"}"',
             f'export PATH="{folder / "bin"}:$PATH"',
         ]
@@ -26,6 +26,9 @@ def status() -> None:
     for name in names:
         pid = Process(name, cache.run_folder()).pid()
         print(f"{name:<10} {'pid ' + str(pid) if pid else 'stopped'}")
+    cluster = bringup.kind_cluster()
+    if cluster.is_ours():
+        print(f"{'kind':<10} {cluster.name}, {'ready' if cluster.is_ready() else 'not ready'}")
 
 
 def next_steps() -> str:
@@ -56,7 +59,7 @@ def main() -> None:
         elif word == "env":
             print(environment())
         elif word == "operator-start":
-            operator_process.start(api.controlplane())
+            operator_process.start(bringup.controlplane())
         elif word == "status":
             status()
         elif word == "chart-lint":
