@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from worlds import api, bringup, cache, operator_process, progress
+from worlds import api, bringup, cache, identity, operator_process, progress
 from worlds.kubeapi import KubeApi
 
 EXAMPLES = cache.PROJECT / "examples" / "two-hosts"
@@ -173,6 +173,8 @@ def show_state(plane: KubeApi, source: api.LabHost, target: api.LabHost) -> None
 def run() -> None:
     """The whole path."""
     title("A Kubernetes API, two ZFS hosts, the operator")
+    if len(identity.host_names()) < 2:
+        raise RuntimeError("the demo needs two hosts: leave LAB_HOSTS out, or say 2 or more")
     plane, hosts = bringup.up()
     source, target = hosts[0], hosts[1]
     title("Something to lose: a tree of file systems and four volumes on zfs-a")
@@ -208,7 +210,8 @@ def main() -> None:
         run()
         title(f"Done in {time.monotonic() - began:.0f} s")
     except RuntimeError as failure:
-        sys.exit(f"demo: {failure}")
+        left = "all is left running" if keep else "`make demo KEEP=1` leaves all running"
+        sys.exit(f"demo: {failure}\n({left}, to look around; make down stops it)")
     finally:
         if not keep:
             bringup.stop(bringup.running() - before)

@@ -9,8 +9,10 @@ from worlds.processes import Process
 
 
 def environment() -> str:
-    """Shell exports for KUBECONFIG, PATH and LAB_SSH_CONFIG."""
+    """Shell exports for KUBECONFIG, PATH and LAB_SSH_CONFIG; says so if nothing runs yet."""
     folder = cache.run_folder()
+    if not bringup.controlplane().kubeconfig.exists():
+        print("no control plane runs yet: make up", file=sys.stderr)
     return "\n".join(
         [
             f'export KUBECONFIG="{bringup.controlplane().kubeconfig}"',
@@ -36,7 +38,7 @@ def next_steps() -> str:
     return """
 The lab runs. Next:
   eval "$(make -s env)"                     kubectl and the hosts from this shell
-  kubectl get backstay                      what the operator looks after
+  kubectl get backstay                      what the operator looks after (nothing yet, without a demo)
   ssh -F "$LAB_SSH_CONFIG" zfs-a zfs list   the first host (zfs-b is the second)
   kill -9 $(cat {run}/operator.pid); make operator-start
   make demo                                 the whole path, from kubectl apply to a recovery point
