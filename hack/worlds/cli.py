@@ -38,7 +38,7 @@ def next_steps() -> str:
     return """
 The lab runs. Next:
   eval "$(make -s env)"                     kubectl and the hosts from this shell
-  kubectl get backstay                      what the operator looks after (nothing yet, without a demo)
+  kubectl get backstay                      what the operator looks after (at first nothing)
   ssh -F "$LAB_SSH_CONFIG" zfs-a zfs list   the first host (zfs-b is the second)
   kill -9 $(cat {run}/operator.pid); make operator-start
   make demo                                 the whole path, from kubectl apply to a recovery point

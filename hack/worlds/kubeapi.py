@@ -1,4 +1,4 @@
-"""What every control plane of the lab offers: kubectl, and a kubeconfig for the bearer of a token."""
+"""What every control plane of the lab offers: kubectl, and kubeconfigs for bearers of tokens."""
 
 import json
 import subprocess

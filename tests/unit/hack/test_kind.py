@@ -1,4 +1,4 @@
-"""Which control plane is brought up, and the life of a kind cluster; with a kind that is a script."""
+"""Which control plane is chosen, and the life of a kind cluster; kind itself is a script here."""
 
 import json
 import os
