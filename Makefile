@@ -13,6 +13,13 @@ WORLDS := $(RUN) python -m worlds
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '%s\n' '' 'Variables, as in `make up LAB_HOSTS=3`:' \
+	  '  KEEP=1                 demo leaves all running' \
+	  '  LAB_HOSTS=3            so many ZFS hosts, instead of 2' \
+	  '  LAB_MEMORY_MIB=2048    memory of each host, instead of 3072' \
+	  '  BACKSTAY_CONTROLPLANE  kind (needs a container engine) or built (etcd and kube-apiserver from Go modules);' \
+	  '                         left out: kind where an engine answers. Tests always use the built one' \
+	  '  BACKSTAY_CACHE         where everything built or running is kept, instead of ~/.cache/backstay'
 
 # A machine without uv gets one of its own, in the cache.
 $(CACHE)/uv/bin/uv:
@@ -24,10 +31,10 @@ setup: $(UV) ## install or name what is missing on this machine
 	@$(UV) sync --frozen --inexact --quiet
 	@$(RUN) python hack/prepare.py
 
-demo: setup ## the whole path: from kubectl apply to confirmed recovery points (KEEP=1 leaves all running)
+demo: setup ## the whole path: from kubectl apply to confirmed recovery points; stops what it started
 	@$(RUN) python hack/demo.py
 
-up: setup ## start the ZFS hosts, the control plane and the operator (LAB_HOSTS=3 for more hosts)
+up: setup ## start the ZFS hosts, the control plane and the operator; what runs stays
 	@$(WORLDS) up
 
 down: $(UV) ## stop what `up` started; what was built stays
@@ -39,7 +46,7 @@ env: $(UV) ## print exports: eval "$(make -s env)"
 operator-start: $(UV) ## start the operator again, for instance after kill -9
 	@$(WORLDS) operator-start
 
-generate: $(UV) ## write the generated files (CRDs) anew
+generate: $(UV) ## write the generated files (CRDs, docs) anew
 	@$(RUN) python hack/generate.py
 
 fmt: $(UV) ## format the code and repair what the linter can

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from worlds import api, bringup, cache, operator_process, progress
+from worlds import api, bringup, cache, identity, operator_process, progress
+from worlds.kubeapi import KubeApi
 
 EXAMPLES = cache.PROJECT / "examples" / "two-hosts"
 PAIRS = ("tree", "vm-100")
@@ -56,7 +57,7 @@ def rendered(file: Path, source: api.LabHost, target: api.LabHost) -> str:
     return string.Template(file.read_text(encoding="utf-8")).substitute(values)
 
 
-def pairs(plane: api.ControlPlane) -> list[dict[str, Any]]:
+def pairs(plane: KubeApi) -> list[dict[str, Any]]:
     """The demo's ReplicationPairs as they are now."""
     answer = json.loads(plane.kubectl("get", "rpair", *PAIRS, "-o", "json"))
     found: list[dict[str, Any]] = answer["items"]
@@ -85,7 +86,7 @@ def describe_briefly(found: dict[str, Any]) -> str:
 
 
 def await_pairs(
-    plane: api.ControlPlane, what: str, within_s: float, done: Callable[[dict[str, Any]], bool]
+    plane: KubeApi, what: str, within_s: float, done: Callable[[dict[str, Any]], bool]
 ) -> None:
     """Wait until `done` holds for every pair; prints each change on the way."""
     began = spoke = time.monotonic()
@@ -144,7 +145,7 @@ def print_guids(source: api.LabHost, target: api.LabHost) -> None:
         print(f"{dataset:<28}{received[guid]:<48}{guid:<22}")
 
 
-def show_refusal(plane: api.ControlPlane) -> None:
+def show_refusal(plane: KubeApi) -> None:
     """The API server refuses replication without a versioned backup, and says what to do."""
     file = EXAMPLES / "refused" / "replication-without-backup.yaml"
     print(file.read_text(encoding="utf-8"))
@@ -156,7 +157,7 @@ def show_refusal(plane: api.ControlPlane) -> None:
     raise RuntimeError("the API server took a policy with replication and without a backup")
 
 
-def show_state(plane: api.ControlPlane, source: api.LabHost, target: api.LabHost) -> None:
+def show_state(plane: KubeApi, source: api.LabHost, target: api.LabHost) -> None:
     """What kubectl, both hosts and the metrics say."""
     title("kubectl get bsite,ppol,rpair -o wide")
     print(plane.kubectl("get", "bsite,ppol,rpair", "-o", "wide"))
@@ -172,6 +173,8 @@ def show_state(plane: api.ControlPlane, source: api.LabHost, target: api.LabHost
 def run() -> None:
     """The whole path."""
     title("A Kubernetes API, two ZFS hosts, the operator")
+    if len(identity.host_names()) < 2:
+        raise RuntimeError("the demo needs two hosts: leave LAB_HOSTS out, or say 2 or more")
     plane, hosts = bringup.up()
     source, target = hosts[0], hosts[1]
     title("Something to lose: a tree of file systems and four volumes on zfs-a")
@@ -207,7 +210,8 @@ def main() -> None:
         run()
         title(f"Done in {time.monotonic() - began:.0f} s")
     except RuntimeError as failure:
-        sys.exit(f"demo: {failure}")
+        left = "all is left running" if keep else "`make demo KEEP=1` leaves all running"
+        sys.exit(f"demo: {failure}\n({left}, to look around; make down stops it)")
     finally:
         if not keep:
             bringup.stop(bringup.running() - before)

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from worlds import binaries, cache
+from worlds import binaries, cache, identity
+from worlds.machine import MEMORY_MIB
 
 # Program or file that must be there → the Debian package that brings it.
 NEEDED = {
@@ -23,8 +24,8 @@ NEEDED = {
 }
 # Image 0.7, Go modules and build cache 4, two running hosts 3, while it is built another 4.
 DISK_GIB = 12
-# Two hosts of 3 GiB, a compiler run of 2, the rest for the control plane and tests.
-MEMORY_GIB = 8
+# Beside the hosts: a compiler run of 2 GiB, or, once all is built, the control plane and tests.
+MEMORY_GIB = 2
 
 
 def missing_packages() -> list[str]:
@@ -67,24 +68,40 @@ def install_go() -> str | None:
     return None
 
 
+def disk_complaint(folder: Path, free_gib: float, built: bool) -> str | None:
+    """What to do about a disk that is too small for the first build; None once it was done."""
+    if built or free_gib >= DISK_GIB:
+        return None
+    return (
+        f"{folder} has {free_gib:.1f} GiB free, the worlds need {DISK_GIB}:"
+        " make room, or set BACKSTAY_CACHE to a folder on a larger disk"
+    )
+
+
+def memory_complaint(memory_gib: float, hosts: int, host_mib: int) -> str | None:
+    """What to do about a machine that is too small for so many hosts of that size."""
+    needed_gib = hosts * host_mib / 1024 + MEMORY_GIB
+    if memory_gib >= needed_gib:
+        return None
+    return (
+        f"this machine has {memory_gib:.1f} GiB of memory; {hosts} hosts of {host_mib} MiB and a"
+        f" control plane need {needed_gib:.1f}: make the hosts smaller, as in"
+        " `make setup LAB_MEMORY_MIB=2048` (and the same with make up, demo and test)"
+    )
+
+
 def room_complaints() -> list[str]:
     """What is too small here, with the numbers."""
     folder = cache.cache_root()
     folder.mkdir(parents=True, exist_ok=True)
-    complaints = []
     free_gib = shutil.disk_usage(folder).free / 2**30
-    if free_gib < DISK_GIB and not any((folder / "built").glob("image-*")):
-        complaints.append(
-            f"{folder} has {free_gib:.0f} GiB free, the worlds need {DISK_GIB}:"
-            " make room, or set BACKSTAY_CACHE to a folder on a larger disk"
-        )
     memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    if memory_gib < MEMORY_GIB:
-        complaints.append(
-            f"this machine has {memory_gib:.0f} GiB of memory, two hosts and a control plane need"
-            f" {MEMORY_GIB}: LAB_MEMORY_MIB=2048 makes the hosts smaller"
-        )
-    return complaints
+    images = [path for path in (folder / "built").glob("image-*") if not path.suffix]
+    complaints = [
+        disk_complaint(folder, free_gib, bool(images)),
+        memory_complaint(memory_gib, len(identity.host_names()), MEMORY_MIB),
+    ]
+    return [complaint for complaint in complaints if complaint]
 
 
 def main() -> None:

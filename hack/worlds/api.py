@@ -10,7 +10,7 @@ from pathlib import Path
 from worlds import binaries, cache, install
 from worlds.controlplane import ControlPlane
 from worlds.hosts import LabHost, ensure_hosts, stop_hosts
-from worlds.install import NAMESPACE
+from worlds.kubeapi import NAMESPACE
 
 __all__ = [
     "NAMESPACE",

@@ -13,6 +13,7 @@ OLDEST_GO = (1, 26)
 HELM = "v3.21.4"
 FLAGS = ("-trimpath", "-buildvcs=false")
 PACKAGES = {
+    "kind": ("kind", "sigs.k8s.io/kind"),
     "etcd": ("etcd", "go.etcd.io/etcd/server/v3"),
     "kube-apiserver": ("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"),
     "kube-controller-manager": ("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"),

@@ -9,11 +9,13 @@ from worlds.processes import Process
 
 
 def environment() -> str:
-    """Shell exports for KUBECONFIG, PATH and LAB_SSH_CONFIG."""
+    """Shell exports for KUBECONFIG, PATH and LAB_SSH_CONFIG; says so if nothing runs yet."""
     folder = cache.run_folder()
+    if not bringup.controlplane().kubeconfig.exists():
+        print("no control plane runs yet: make up", file=sys.stderr)
     return "\n".join(
         [
-            f'export KUBECONFIG="{api.controlplane().kubeconfig}"',
+            f'export KUBECONFIG="{bringup.controlplane().kubeconfig}"',
             f'export LAB_SSH_CONFIG="{folder / "ssh_config"}"',
             f'export PATH="{folder / "bin"}:$PATH"',
         ]
@@ -26,6 +28,9 @@ def status() -> None:
     for name in names:
         pid = Process(name, cache.run_folder()).pid()
         print(f"{name:<10} {'pid ' + str(pid) if pid else 'stopped'}")
+    cluster = bringup.kind_cluster()
+    if cluster.is_ours():
+        print(f"{'kind':<10} {cluster.name}, {'ready' if cluster.is_ready() else 'not ready'}")
 
 
 def next_steps() -> str:
@@ -33,7 +38,7 @@ def next_steps() -> str:
     return """
 The lab runs. Next:
   eval "$(make -s env)"                     kubectl and the hosts from this shell
-  kubectl get backstay                      what the operator looks after
+  kubectl get backstay                      what the operator looks after (at first nothing)
   ssh -F "$LAB_SSH_CONFIG" zfs-a zfs list   the first host (zfs-b is the second)
   kill -9 $(cat {run}/operator.pid); make operator-start
   make demo                                 the whole path, from kubectl apply to a recovery point
@@ -56,7 +61,7 @@ def main() -> None:
         elif word == "env":
             print(environment())
         elif word == "operator-start":
-            operator_process.start(api.controlplane())
+            operator_process.start(bringup.controlplane())
         elif word == "status":
             status()
         elif word == "chart-lint":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worlds import binaries, progress
+from worlds.kubeapi import KubeApi
 from worlds.processes import Process, free_port, is_listening, wait_until
 
 READY_S = 180.0
@@ -21,10 +22,9 @@ _GRACE_S = 3.0  # data are thrown away with the world, so nothing needs a long g
 
 
 @dataclass(frozen=True, slots=True)
-class ControlPlane:
+class ControlPlane(KubeApi):
     """One control plane; everything it owns lies in `folder`, its process ids in `pids`."""
 
-    folder: Path
     pids: Path
     first_port: int = FIRST_PORT
 
@@ -35,16 +35,6 @@ class ControlPlane:
     @property
     def apiserver(self) -> Process:
         return Process("apiserver", self.pids)
-
-    @property
-    def kubeconfig(self) -> Path:
-        """The administrator's."""
-        return self.folder / "admin.kubeconfig"
-
-    @property
-    def operator_kubeconfig(self) -> Path:
-        """The chart's service account's, once `install` has made it."""
-        return self.folder / "operator.kubeconfig"
 
     @property
     def url(self) -> str:
@@ -119,40 +109,9 @@ class ControlPlane:
         shutil.rmtree(self.folder / "etcd")
         self.start()
 
-    def kubectl(self, *arguments: str, given: str | None = None, timeout_s: float = 120.0) -> str:
-        """What kubectl prints as administrator; a failure is a RuntimeError with what it said."""
-        argv = [str(binaries.binary("kubectl")), "--kubeconfig", str(self.kubeconfig), *arguments]
-        done = subprocess.run(
-            argv, input=given or "", capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
-        return done.stdout
-
-    def write_kubeconfig(
-        self, path: Path, user: str, token: str, namespace: str = "backstay"
-    ) -> None:
-        """A kubeconfig for the bearer of `token`."""
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [
-                {
-                    "name": "lab",
-                    "cluster": {
-                        "server": self.url,
-                        "certificate-authority": str(self._certificate),
-                    },
-                }
-            ],
-            "users": [{"name": user, "user": {"token": token}}],
-            "contexts": [
-                {"name": "lab", "context": {"cluster": "lab", "user": user, "namespace": namespace}}
-            ],
-            "current-context": "lab",
-        }
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(config, indent=2), encoding="utf-8")
+    def address(self) -> dict[str, str]:
+        """Where the server is, and its certificate."""
+        return {"server": self.url, "certificate-authority": str(self._certificate)}
 
     @property
     def _certificate(self) -> Path:

@@ -31,10 +31,10 @@ class Identity:
 
 def host_names() -> list[str]:
     """The hosts that are wanted: two, or as many as LAB_HOSTS says."""
-    count = int(os.environ.get("LAB_HOSTS", "2"))
-    if not 1 <= count <= 9:
+    count = os.environ.get("LAB_HOSTS", "2")
+    if count not in "123456789" or len(count) != 1:
         raise SystemExit(f"LAB_HOSTS={count}: between 1 and 9 hosts are possible")
-    return [f"zfs-{chr(ord('a') + index)}" for index in range(count)]
+    return [f"zfs-{chr(ord('a') + index)}" for index in range(int(count))]
 
 
 def key_path() -> Path:

@@ -7,22 +7,21 @@ from typing import Any
 import yaml
 
 from worlds import binaries, cache, progress
-from worlds.controlplane import ControlPlane
+from worlds.kubeapi import NAMESPACE, KubeApi
 
-NAMESPACE = "backstay"
 CRDS = cache.PROJECT / "crds"
 CHART = cache.PROJECT / "charts" / "backstay"
 _RIGHTS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 
 
-def install(plane: ControlPlane) -> None:
+def install(plane: KubeApi) -> None:
     """The API knows our kinds; the operator's kubeconfig is the chart's service account's."""
     install_crds(plane)
     plane.kubectl("apply", "--server-side", "-f", "-", given=_namespace(NAMESPACE))
     install_rights(plane)
 
 
-def install_crds(plane: ControlPlane) -> None:
+def install_crds(plane: KubeApi) -> None:
     """Every CRD of crds/ is applied and established."""
     files = sorted(CRDS.glob("*.yaml"))
     if not files:
@@ -33,7 +32,7 @@ def install_crds(plane: ControlPlane) -> None:
     progress.say(f"{len(files)} CRDs are installed")
 
 
-def install_rights(plane: ControlPlane) -> None:
+def install_rights(plane: KubeApi) -> None:
     """The chart's service account exists with the chart's rights; its token is the operator's."""
     documents = chart_rights()
     accounts = [item["metadata"]["name"] for item in documents if item["kind"] == "ServiceAccount"]

@@ -5,8 +5,7 @@ import urllib.error
 import urllib.request
 
 from worlds import cache, progress
-from worlds.controlplane import ControlPlane
-from worlds.install import NAMESPACE
+from worlds.kubeapi import NAMESPACE, KubeApi
 from worlds.processes import Process, free_port, wait_until
 
 PROGRAM = cache.PROJECT / ".venv" / "bin" / "backstay-operator"
@@ -26,7 +25,7 @@ def http_port() -> int:
     return int(record.read_text(encoding="ascii"))
 
 
-def settings(plane: ControlPlane) -> dict[str, str]:
+def settings(plane: KubeApi) -> dict[str, str]:
     """The environment that tells the operator where it works and who it is."""
     return {
         "KUBECONFIG": str(plane.operator_kubeconfig),
@@ -37,7 +36,7 @@ def settings(plane: ControlPlane) -> dict[str, str]:
     }
 
 
-def start(plane: ControlPlane) -> bool:
+def start(plane: KubeApi) -> bool:
     """The operator runs and says that it is ready; answers whether it was started."""
     operator = process()
     if not PROGRAM.exists():

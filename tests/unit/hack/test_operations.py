@@ -1,0 +1,87 @@
+"""docs/operations.md names metrics, labels and words that exist."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from backstay.api.words import ConditionType, Reason
+from backstay.app import metrics, wiring
+from backstay.controllers.objects import FINALIZER
+from backstay.domain.zfs import WRITER
+from backstay.report.metrics import View
+from worlds import cache
+
+PAGE = (cache.PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+LABEL = re.compile(r'(\w+)(?:!=|=~|=)"')
+
+
+class StoppedClock:
+    """A clock that stands, because only names matter here."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def alerts() -> list[dict[str, object]]:
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    documents = [document for block in blocks for document in yaml.safe_load_all(block)]
+    return [
+        rule
+        for document in documents
+        if document["kind"] == "PrometheusRule"
+        for group in document["spec"]["groups"]
+        for rule in group["rules"]
+    ]
+
+
+def exported() -> dict[str, set[str]]:
+    """Every series of objects and of leadership, with its labels, as a scrape shows them."""
+    pair = View(
+        kind="ReplicationPair",
+        namespace="ns",
+        name="p",
+        conditions=(("RPOMet", "True"),),
+        rpo_s=300.0,
+        point_time=StoppedClock().now(),
+    )
+    made = metrics.Metrics()
+    made.objects(lambda: [pair], StoppedClock())  # type: ignore[arg-type]
+    source = Path(wiring.__file__).read_text(encoding="utf-8")
+    for name in re.findall(r'^\s+\("([a-z_]+)", "', source, re.MULTILINE):
+        made.gauge(name, "as in wiring", lambda: 1.0)
+    return {
+        sample.name: set(sample.labels)
+        for family in made.registry.collect()
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
+def test_an_alert_asks_for_series_and_labels_that_exist(alert: dict[str, object]) -> None:
+    known = exported()
+    asked = set(re.findall(r"backstay_\w+", str(alert["expr"])))
+    assert asked
+    assert asked <= known.keys()
+    said = str(alert["annotations"])
+    used = {*LABEL.findall(str(alert["expr"])), *re.findall(r"\$labels\.(\w+)", said)}
+    for name in asked:
+        assert used <= known[name]
+
+
+def test_there_is_an_alert_for_the_lag_for_the_verdict_and_for_the_leader() -> None:
+    assert len(alerts()) == 3
+    assert re.search(r'type="(\w+)"', str(alerts()[1])).group(1) in set(ConditionType)  # type: ignore[union-attr]
+
+
+def test_every_condition_and_reason_on_the_page_is_a_word_of_the_api() -> None:
+    words = {str(word) for kind in (ConditionType, Reason) for word in kind}
+    table = PAGE[PAGE.index("| what you see") : PAGE.index("To ask for a pass")]
+    named = set(re.findall(r"`([A-Z]\w+?)(?:=\w+)?`", table))
+    assert named
+    assert named <= words
+    assert {str(kind) for kind in ConditionType} <= named
+    assert f"`{FINALIZER}`" in PAGE
+    assert WRITER in PAGE
