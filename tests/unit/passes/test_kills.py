@@ -224,7 +224,6 @@ INCREMENT_CUTS = (0, 1, 2812, 5623, 5624)
     "incremental stream cut after its first byte",
     "incremental stream cut in the middle",
     "incremental stream cut in its last record",
-    "member of a shared pipe fails in the middle",
 )
 @pytest.mark.parametrize(
     "died",
