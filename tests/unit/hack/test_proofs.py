@@ -31,6 +31,17 @@ def rows_of(text: str, tmp_path: Path) -> list[str]:
     return [f"{test}: {name}" for _, name, test, _ in proofs]
 
 
+UNREADABLE = {
+    "on a word": ('@pytest.mark.rule("a")\ndef word(): ...\n', ":2: marks no test"),
+    "on nothing": ('UNUSED = pytest.mark.rule("a")\ndef test_x(): ...\n', ":2: marks no test"),
+    "on an empty class": ('@pytest.mark.rule("a")\nclass TestNo: ...\n', ":2: marks no test"),
+    "by a call": ("@pytest.mark.rule(named())\ndef test_x(): ...\n", "write named() as a literal"),
+    "by an import": ("@pytest.mark.rule(THERE)\ndef test_x(): ...\n", "write THERE as a literal"),
+    "without a name": ("@pytest.mark.rule()\ndef test_x(): ...\n", "a mark names its rows"),
+    "with more": ('@pytest.mark.rule("a", at=1)\ndef test_x(): ...\n', "a mark names its rows"),
+}
+
+
 class TestMarks:
     def test_of_a_function_are_read(self, tmp_path: Path) -> None:
         text = '@pytest.mark.fault("a", "b")\n@pytest.mark.rule("c")\nasync def test_it(): ...\n'
@@ -83,19 +94,9 @@ class TestMarks:
         text = 'import no_such_module\n@pytest.mark.rule("a")\ndef test_x(): 1 / 0\n'
         assert rows_of(text, tmp_path) == ["test_x: a"]
 
-    @pytest.mark.parametrize(
-        ("text", "said"),
-        [
-            ('@pytest.mark.rule("a")\ndef word(): ...\n', ":2: marks no test"),
-            ('UNUSED = pytest.mark.rule("a")\ndef test_x(): ...\n', ":2: marks no test"),
-            ('@pytest.mark.rule("a")\nclass TestNothing: ...\n', ":2: marks no test"),
-            ("@pytest.mark.rule(named())\ndef test_x(): ...\n", "write named() as a literal"),
-            ("@pytest.mark.rule(ELSEWHERE)\ndef test_x(): ...\n", "write ELSEWHERE as a literal"),
-            ("@pytest.mark.rule()\ndef test_x(): ...\n", "a mark names its rows"),
-            ('@pytest.mark.rule("a", at=1)\ndef test_x(): ...\n', "a mark names its rows"),
-        ],
-    )
-    def test_that_prove_nothing_are_problems(self, tmp_path: Path, text: str, said: str) -> None:
+    @pytest.mark.parametrize("case", UNREADABLE)
+    def test_that_prove_nothing_are_problems(self, tmp_path: Path, case: str) -> None:
+        text, said = UNREADABLE[case]
         _, problems = found(tmp_path, {"unit/test_it.py": HEAD + text})
         assert said in "\n".join(problems)
 
