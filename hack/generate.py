@@ -1,5 +1,6 @@
-"""Write what is made from the models: CRDs, the chart's copies of them, the pages on the API.
+"""Write what is made from the models and the tests: CRDs, the chart's copies of them, the pages.
 
+A mark of a test that no row knows, or a row that is neither proven nor excused, is an error, too.
 With --check nothing is written; the exit status is 1 when a file is not fresh.
 """
 
@@ -18,6 +19,7 @@ from backstay.api.kinds import GROUP
 from backstay.api.rules import VALIDATIONS
 from backstay.api.v1alpha1 import KINDS
 from backstay.api.words import ConditionType, Reason, Word
+from proofs import pages
 
 ROOT = Path(__file__).resolve().parent.parent
 CRD_FOLDERS = (ROOT / "crds", ROOT / "charts" / "backstay" / "files" / "crds")
@@ -170,9 +172,12 @@ def main(arguments: list[str]) -> int:
     if arguments and not check:
         print("usage: generate.py [--check]", file=sys.stderr)
         return 2
+    proven, problems = pages.pages(ROOT)
+    for problem in problems:
+        print(problem)
     changed = {
         path: text
-        for path, text in generated().items()
+        for path, text in (generated() | proven).items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
     }
     stale = stale_crds()
@@ -182,13 +187,13 @@ def main(arguments: list[str]) -> int:
     if check:
         if changed or stale:
             print("run `make generate` and commit the result")
-        return 1 if changed or stale else 0
+        return 1 if changed or stale or problems else 0
     for path, text in changed.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     for path in stale:
         path.unlink()
-    return 0
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -137,6 +137,7 @@ def test_an_end_is_clean_quick_and_hands_the_lease_over(cluster: Cluster) -> Non
     assert cluster.lease()[1] == 2
 
 
+@pytest.mark.fault("two operators of one installation")
 def test_of_two_operators_one_acts_and_the_other_is_ready(cluster: Cluster) -> None:
     cluster.apply(objects.policy())
     one = leading(cluster.start("one"))
@@ -168,6 +169,7 @@ def test_a_killed_leader_is_followed_by_another(cluster: Cluster) -> None:
     wait_until("it reports", lambda: cluster.message("ppol", "gold") in {"term 1", "term 2"})
 
 
+@pytest.mark.fault("leader stopped for a minute and woken")
 def test_a_stopped_leader_that_is_woken_changes_nothing(cluster: Cluster) -> None:
     cluster.apply(objects.policy())
     one = leading(cluster.start("one"))
@@ -187,6 +189,7 @@ def test_a_stopped_leader_that_is_woken_changes_nothing(cluster: Cluster) -> Non
     assert cluster.lease()[1] == 2
 
 
+@pytest.mark.fault("API server down for a minute", "etcd compacted")
 def test_an_api_server_that_is_down_for_long_ends_leadership_and_not_the_process(
     own_cluster: Cluster,
 ) -> None:

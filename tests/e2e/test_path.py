@@ -38,10 +38,12 @@ def assert_same_points(scene: Scene, *names: str) -> None:
         assert at_target.get(newest) == guid, (name, at_source, at_target)
 
 
+@pytest.mark.rule("Commit truth")
 def test_the_first_points_are_at_both_sides(protected: Scene) -> None:
     assert_same_points(protected, *TREE, *VOLUMES)
 
 
+@pytest.mark.rule("Atomic groups")
 def test_every_point_of_a_group_is_one_moment(protected: Scene) -> None:
     taken = [list(pools.snapshots(protected.a, f"{protected.source}/{v}")) for v in VOLUMES]
     assert taken[0] == taken[1]
@@ -105,6 +107,7 @@ def test_becoming_ready_is_an_event(protected: Scene) -> None:
     }
 
 
+@pytest.mark.rule("RPO truth")
 def test_lag_and_target_are_metrics(protected: Scene) -> None:
     (operator,) = protected.operators
     labels = {"namespace": protected.namespace, "pair": "vm"}

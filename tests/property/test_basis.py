@@ -184,7 +184,7 @@ def may_resume(case: Case) -> bool:
     return start is not None and start == common(case) and start < to
 
 
-@pytest.mark.rule("Resume tokens")
+@pytest.mark.rule("Resume tokens are untrusted input")
 @pytest.mark.rule("Pure and total planner")
 def test_every_token_on_a_small_history_is_decided_as_the_oracle_says() -> None:
     seen: Counter[str] = Counter()
@@ -204,7 +204,7 @@ def test_every_token_on_a_small_history_is_decided_as_the_oracle_says() -> None:
     assert min(seen[word] for word in ("Conflict", "Resume", "DropToken")) > 100, seen
 
 
-@pytest.mark.rule("Seed only into nothing")
+@pytest.mark.rule("Seed only into nothing, and only what was planned")
 def test_only_nothing_is_seeded() -> None:
     for at_source in product(("", "s", "sb"), repeat=len(LETTERS)):
         origin = _source(at_source)

@@ -275,7 +275,7 @@ def play(sides: TwoSides, turn: dict[str, object], *, hands: bool) -> None:
 
 @pytest.mark.rule("Fixpoint")
 @pytest.mark.rule("Bookmark with snapshot")
-@pytest.mark.rule("Seed only into nothing")
+@pytest.mark.rule("Seed only into nothing, and only what was planned")
 @pytest.mark.parametrize("shape", SHAPES)
 @given(
     turns=st.lists(TURN, max_size=7),
@@ -306,6 +306,7 @@ def test_any_history_of_faults_ends_at_the_fixpoint(
 
 
 @pytest.mark.rule("Atomic groups")
+@pytest.mark.fault("member of a group interrupted again and again")
 def test_a_member_interrupted_again_and_again_holds_the_group_until_its_set_is_whole() -> None:
     sides = TwoSides(group(Keep()))
     settle(sides)

@@ -32,6 +32,8 @@ def logs() -> Iterator[list[MutableMapping[str, Any]]]:
 @pytest.mark.rule("RPO truth")
 @pytest.mark.rule("Pruning keeps the chain")
 @pytest.mark.rule("No implicit destruction")
+@pytest.mark.rule("Atomic groups")
+@pytest.mark.rule("Bookmark with snapshot")
 @pytest.mark.parametrize("seed", [pytest.param(s, id=f"seed{s}-") for s in SEEDS])
 async def test_nothing_is_lost_and_the_status_is_true(
     seed: int, monkeypatch: pytest.MonkeyPatch

@@ -152,6 +152,7 @@ def test_one_word_lists_all_kinds(server: Server, controlplane: ControlPlane) ->
         server.remove(manifest)
 
 
+@pytest.mark.fault("replication without backup")
 def test_replication_without_backup_is_refused_at_the_terminal(
     server: Server, controlplane: ControlPlane
 ) -> None:

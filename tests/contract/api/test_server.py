@@ -25,6 +25,14 @@ def test_server_and_models_fill_in_the_same_defaults(server: Server, case: Case)
     )
 
 
+@pytest.mark.fault(
+    "replication without backup",
+    "same site twice",
+    "malformed dataset",
+    "malformed duration",
+    "malformed schedule",
+    "unknown field",
+)
 @pytest.mark.parametrize("case", REFUSED, ids=title)
 def test_server_refuses_with_a_sentence(server: Server, case: Case) -> None:
     assert case.says is not None

@@ -133,6 +133,7 @@ def test_a_member_that_left_may_come_back_elsewhere(server: Server) -> None:
     server.remove(pair())
 
 
+@pytest.mark.fault("replication without backup")
 def test_a_policy_cannot_lose_its_backup_later(server: Server) -> None:
     server.create(policy())
     removed = refusal_of(lambda: server.merge(policy(), {"spec": {"backup": None}}))

@@ -45,6 +45,7 @@ async def test_a_root_with_a_higher_term_of_ours_is_superseded(world: ContractWo
 
 
 @RULE
+@pytest.mark.fault("two operators of one installation")
 async def test_an_older_leader_is_refused_at_target_and_source(world: ContractWorld) -> None:
     story = Story(world)
     member = await story.member("d0")
@@ -74,6 +75,7 @@ async def test_an_older_leader_is_refused_at_target_and_source(world: ContractWo
 
 
 @RULE
+@pytest.mark.fault("another installation on the same hosts")
 async def test_another_installation_touches_nothing_of_ours(world: ContractWorld) -> None:
     story = Story(world)
     await story.claim()

@@ -32,6 +32,7 @@ async def test_a_seed_makes_a_replica_with_posture_and_lineage(
 
 
 @pytest.mark.rule("Seed only into nothing, and only what was planned")
+@pytest.mark.fault("target exists with foreign data")
 async def test_a_seed_never_lands_on_something_that_exists(world: ContractWorld) -> None:
     story = Story(world)
     await story.claim()
@@ -78,6 +79,7 @@ async def test_an_increment_goes_on_from_a_snapshot_or_its_bookmark(
 
 
 @pytest.mark.rule("Proven base")
+@pytest.mark.fault("someone writes to the replica")
 async def test_an_increment_is_refused_where_the_target_was_written_to(
     world: ContractWorld,
 ) -> None:
@@ -93,6 +95,7 @@ async def test_an_increment_is_refused_where_the_target_was_written_to(
 
 
 @pytest.mark.rule("Proven base")
+@pytest.mark.fault("someone snapshots the replica")
 async def test_a_foreign_snapshot_of_the_replica_is_kept(world: ContractWorld) -> None:
     story = Story(world)
     ((member, first),) = await story.seeded("d0")
@@ -129,7 +132,7 @@ async def test_increments_share_a_pipe(world: ContractWorld) -> None:
     ]
 
 
-@pytest.mark.fault("member 2 of 5 in one pipe vanishes before its send / fails in the middle")
+@pytest.mark.fault("member of a shared pipe vanishes before its send")
 @pytest.mark.rule("A pipe cannot mix up members")
 async def test_a_pipe_stops_at_a_member_that_cannot_be_sent(world: ContractWorld) -> None:
     story = Story(world)
@@ -140,7 +143,6 @@ async def test_a_pipe_stops_at_a_member_that_cannot_be_sent(world: ContractWorld
     await only_the_first_came(story, pairs, second)
 
 
-@pytest.mark.fault("member 2 of 5 in one pipe vanishes before its send / fails in the middle")
 @pytest.mark.rule("A pipe cannot mix up members")
 async def test_a_pipe_stops_at_a_member_that_cannot_be_received(world: ContractWorld) -> None:
     story = Story(world)
@@ -182,6 +184,7 @@ async def test_nothing_is_received_into_another_lineage_or_a_primary(world: Cont
 
 
 @pytest.mark.rule("Single writer, fenced at the host")
+@pytest.mark.fault("two operators of one installation")
 async def test_an_older_leader_receives_nothing(world: ContractWorld) -> None:
     story = Story(world)
     mine = world.own
@@ -198,7 +201,7 @@ async def test_an_older_leader_receives_nothing(world: ContractWorld) -> None:
     assert not await world.target.exists(member.target)
 
 
-@pytest.mark.fault("target full, quota, zvol refreservation")
+@pytest.mark.fault("target fills up amid a stream")
 async def test_a_full_target_keeps_what_came(world: ContractWorld) -> None:
     story = Story(world)
     await story.claim()

@@ -123,6 +123,7 @@ async def test_parents_are_made_below_the_receive_root_only(world: ContractWorld
     assert not await world.target.exists(f"{root.split('/')[0]}/elsewhere")
 
 
+@pytest.mark.rule("Replica posture")
 async def test_posture_is_set_on_a_replica_of_the_lineage_only(world: ContractWorld) -> None:
     story = Story(world)
     ((member, _),) = await story.seeded("d0")
@@ -141,6 +142,8 @@ async def test_posture_is_set_on_a_replica_of_the_lineage_only(world: ContractWo
 
 
 @pytest.mark.rule("Destroy by identity")
+@pytest.mark.rule("Isolation")
+@pytest.mark.fault("foreign holds on both sides")
 async def test_pruning_goes_by_identity_and_one_failure_isolates_one_item(
     world: ContractWorld,
 ) -> None:
@@ -218,6 +221,7 @@ async def test_a_dry_claim_and_dry_parents_leave_the_target_alone(world: Contrac
     assert await world.target.local(root, "dev.backstay:writer") is None
 
 
+@pytest.mark.rule("Atomic groups")
 async def test_members_of_two_pools_are_not_one_point(world: ContractWorld) -> None:
     story = Story(world)
     member = await story.member("d0")

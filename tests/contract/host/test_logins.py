@@ -61,16 +61,19 @@ async def refused(host: OpenSshHost, reason: str) -> str:
     return error.value.message
 
 
+@pytest.mark.fault("wrong key")
 async def test_an_unknown_key_is_refused(good: Endpoint, login: Login, tmp_path: Path) -> None:
     key = new_key(tmp_path).read_bytes()
     said = await refused(login(dataclasses.replace(good, private_key=key)), "KeyRefused")
     assert "authorized_keys" in said
 
 
+@pytest.mark.fault("wrong key")
 async def test_a_key_that_is_none_is_refused(good: Endpoint, login: Login) -> None:
     await refused(login(dataclasses.replace(good, private_key=b"not a key")), "KeyRefused")
 
 
+@pytest.mark.fault("changed host key")
 async def test_a_changed_host_key_is_never_accepted(
     good: Endpoint, login: Login, tmp_path: Path
 ) -> None:
@@ -79,6 +82,7 @@ async def test_a_changed_host_key_is_never_accepted(
     assert "pinned" in said
 
 
+@pytest.mark.fault("changed host key")
 async def test_a_host_without_the_pinned_kind_of_key_is_another_host(
     good: Endpoint, login: Login
 ) -> None:
@@ -88,16 +92,19 @@ async def test_a_host_without_the_pinned_kind_of_key_is_another_host(
     await refused(login(dataclasses.replace(good, host_keys=pinned)), "HostKeyChanged")
 
 
+@pytest.mark.fault("unreachable host")
 async def test_a_closed_port_is_unreachable(good: Endpoint, login: Login) -> None:
     with pytest.raises(Unreachable):
         await login(dataclasses.replace(good, port=1)).hello()
 
 
+@pytest.mark.fault("no Python")
 async def test_a_host_without_python_is_named(good: Endpoint, login: Login) -> None:
     said = await refused(login(dataclasses.replace(good, user="nopython")), "NoPython")
     assert "Python 3.11" in said
 
 
+@pytest.mark.fault("no rights")
 async def test_an_account_without_rights_is_named(
     good: Endpoint,
     login: Login,
@@ -112,9 +119,7 @@ async def test_an_account_without_rights_is_named(
     assert error.value.reason == "NoRights"
 
 
-@pytest.mark.fault(
-    "missing `mbuffer`/`zstd`/Python on a host; noise on stdout from a login shell; foreign locale"
-)
+@pytest.mark.fault("noisy login shell", "other locale")
 @pytest.mark.parametrize("user", ["noisy", "german", "nozfs"])
 async def test_noise_language_and_path_of_an_account_change_nothing(
     good: Endpoint, login: Login, user: str

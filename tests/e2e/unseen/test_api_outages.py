@@ -63,6 +63,7 @@ def _requests(operator: Operator, word: str) -> float:
     return operator.total("backstay_host_requests_total", request=word)
 
 
+@pytest.mark.fault("API server down for a minute", "etcd compacted")
 def test_an_api_server_that_goes_or_forgets_ends_no_replication(private_scene: Scene) -> None:
     scene, plane = private_scene, private_scene.plane
     scene.apply(manifests.policy(interval="15s"))
@@ -85,6 +86,7 @@ def test_an_api_server_that_goes_or_forgets_ends_no_replication(private_scene: S
     assert pools.guid(scene.b, f"{scene.root}/disk") == replica
 
 
+@pytest.mark.fault("etcd emptied and manifests applied again")
 def test_a_rebuilt_cluster_goes_on_with_the_replicas_of_the_lost_one(private_scene: Scene) -> None:
     scene = private_scene
     operator = scene.operator(lease_seconds="8")

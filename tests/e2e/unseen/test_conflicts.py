@@ -16,6 +16,7 @@ def pair(scene: Scene, name: str) -> manifests.Document:
     return manifests.pair(name, manifests.member(name, f"{scene.source}/{name}", target))
 
 
+@pytest.mark.fault("source dataset missing")
 def test_a_missing_source_is_named_and_heals_when_it_is_there(scene: Scene) -> None:
     scene.apply(pair(scene, "absent"))
     seen = scene.await_verdict("rpair", "absent", "Ready", ("False", "SourceMissing"))
@@ -26,6 +27,8 @@ def test_a_missing_source_is_named_and_heals_when_it_is_there(scene: Scene) -> N
     scene.await_ready("absent")
 
 
+@pytest.mark.rule("Seed only into nothing, and only what was planned")
+@pytest.mark.fault("target exists with foreign data")
 def test_a_target_with_foreign_data_is_left_alone(scene: Scene) -> None:
     target = f"{scene.root}/foreign"
     pools.make_volume(scene.a, f"{scene.source}/foreign", megabytes=1)
@@ -41,6 +44,8 @@ def test_a_target_with_foreign_data_is_left_alone(scene: Scene) -> None:
     assert pools.everything(scene.b, target) == before
 
 
+@pytest.mark.rule("Proven base")
+@pytest.mark.fault("someone writes to the replica")
 def test_a_replica_that_was_written_to_stops_its_pair_until_it_is_rolled_back(scene: Scene) -> None:
     source, target = f"{scene.source}/touched", f"{scene.root}/touched"
     pools.make_volume(scene.a, source, megabytes=1)
@@ -64,6 +69,7 @@ def test_a_replica_that_was_written_to_stops_its_pair_until_it_is_rolled_back(sc
     assert healed.verdict("Diverged")[0] == "absent"
 
 
+@pytest.mark.fault("receive root missing")
 def test_a_missing_receive_root_is_named_and_heals_when_it_is_there(scene: Scene) -> None:
     root = f"{scene.root}/second"
     pools.make_volume(scene.a, f"{scene.source}/rootless", megabytes=1)

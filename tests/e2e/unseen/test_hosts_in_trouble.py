@@ -59,6 +59,17 @@ def flawed_site(scene: Scene, name: str, other_key: str) -> manifests.Document:
 
 
 # One at a time: all of them at once are more logins than an emulated host takes in time.
+@pytest.mark.fault(
+    "missing Secret",
+    "wrong key",
+    "changed host key",
+    "unreachable host",
+    "no ZFS",
+    "no Python",
+    "no rights",
+    "other locale",
+    "noisy login shell",
+)
 @pytest.mark.parametrize("name", VERDICTS)
 def test_the_site_names_its_flaw(scene: Scene, other_key: str, name: str) -> None:
     scene.apply(flawed_site(scene, name, other_key))
@@ -84,12 +95,14 @@ def trouble(scene: Scene, other_key: str) -> Scene:
     return scene
 
 
+@pytest.mark.rule("Isolation")
 def test_another_route_goes_on_meanwhile(trouble: Scene) -> None:
     trouble.await_ready("good")
     pools.write(trouble.a, f"{trouble.source}/good")
     trouble.next_point("good")
 
 
+@pytest.mark.fault("missing Secret")
 def test_an_unknown_host_makes_its_pair_unknown_until_it_is_mended(trouble: Scene) -> None:
     pair = trouble.await_verdict("rpair", "bad", "Ready", ("Unknown", "SecretMissing"))
     assert pair.verdict("RPOMet") == ("Unknown", "NeverObserved")
@@ -99,6 +112,8 @@ def test_an_unknown_host_makes_its_pair_unknown_until_it_is_mended(trouble: Scen
     trouble.await_ready("bad")
 
 
+@pytest.mark.rule("RPO truth")
+@pytest.mark.fault("unreachable host")
 def test_the_lag_grows_while_a_host_is_lost(trouble: Scene) -> None:
     trouble.await_ready("bad")
     port = {"port": free_port(28000)}

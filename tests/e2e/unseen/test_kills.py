@@ -41,6 +41,12 @@ def assert_in_order(scene: Scene, name: str, unsent: int = 0) -> None:
     assert set(at_target.values()) & set(at_source.values())
 
 
+@pytest.mark.rule("Fixpoint")
+@pytest.mark.fault(
+    "kill -9 of the operator mid-send",
+    "kill -9 of host program or ssh mid-send",
+    "kill -9 of `zfs receive` mid-send",
+)
 @pytest.mark.parametrize("victim", KILLS)
 def test_a_seed_that_was_cut_off_goes_on_from_its_token(scene: Scene, victim: str) -> None:
     (operator,) = scene.operators
@@ -70,6 +76,7 @@ def seeded(scene: Scene) -> str:
     return "inc"
 
 
+@pytest.mark.rule("Fixpoint")
 @pytest.mark.parametrize("moment", ["snapshot", "ticket", "survey"])
 def test_an_operator_killed_within_a_pass_loses_nothing(
     scene: Scene, seeded: str, moment: str

@@ -29,6 +29,7 @@ def await_gone(scene: Scene, name: str) -> None:
     eventually(gone)
 
 
+@pytest.mark.fault("object deleted during a transfer")
 def test_a_pair_deleted_within_its_seed_ends_and_goes_on_when_it_is_made_again(
     scene: Scene,
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_pair_deleted_when_it_is_whole_leaves_all_data(scene: Scene) -> None:
     )
 
 
+@pytest.mark.fault("object edited during a transfer")
 def test_a_pair_suspended_within_its_seed_rests_and_goes_on(scene: Scene) -> None:
     (operator,) = scene.operators
     target = f"{scene.root}/rests"

@@ -32,6 +32,7 @@ def preview(scene: Scene, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.rule("Honest dry run")
 def test_a_preview_prints_the_commands_of_a_seed_and_changes_nothing(
     bare_scene: Scene, tmp_path: Path
 ) -> None:

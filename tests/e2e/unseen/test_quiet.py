@@ -29,6 +29,7 @@ def protected(scene: Scene) -> Scene:
     return scene
 
 
+@pytest.mark.rule("O(hosts) planning")
 def test_nothing_is_written_while_nothing_changes(protected: Scene) -> None:
     (operator,) = protected.operators
     protected.apply(manifests.policy(interval="15s"))

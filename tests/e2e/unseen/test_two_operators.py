@@ -37,6 +37,7 @@ def led(bare_scene: Scene) -> tuple[Operator, Operator]:
     return leader, second if leader is first else first
 
 
+@pytest.mark.fault("two operators of one installation")
 def test_exactly_one_of_two_leads(led: tuple[Operator, Operator]) -> None:
     throughout(lambda: _assert_only(led[0], *led), for_s=12)
     assert led[1].total("backstay_host_requests_total") == 0
@@ -46,6 +47,8 @@ def _assert_only(leader: Operator, *operators: Operator) -> None:
     assert leaders(*operators) == [leader]
 
 
+@pytest.mark.rule("Single writer, fenced at the host")
+@pytest.mark.fault("leader stopped for a minute and woken")
 def test_a_leader_that_was_frozen_changes_nothing_when_it_wakes(
     bare_scene: Scene, led: tuple[Operator, Operator]
 ) -> None:
@@ -107,6 +110,8 @@ def stranger(bare_scene: Scene, led: tuple[Operator, Operator], tmp_path: Path) 
     made.tear_down()
 
 
+@pytest.mark.rule("Single writer, fenced at the host")
+@pytest.mark.fault("another installation on the same hosts")
 def test_the_receive_root_of_another_installation_is_left_alone(
     bare_scene: Scene, stranger: Scene
 ) -> None:

@@ -32,7 +32,7 @@ def _token(scene: Scene) -> str:
 
 
 @pytest.mark.rule("Single writer, fenced at the host")
-@pytest.mark.fault("kill -9 of host program mid-send")
+@pytest.mark.fault("kill -9 of host program or ssh mid-send")
 def test_killing_serve_ends_its_streams_without_late_effects(
     scene: Scene, connect: Connect
 ) -> None:
@@ -64,7 +64,7 @@ def test_killing_serve_ends_its_streams_without_late_effects(
 
 
 @pytest.mark.rule("Single writer, fenced at the host")
-@pytest.mark.fault("a leader stopped for a minute and woken")
+@pytest.mark.fault("leader stopped for a minute and woken")
 def test_a_claim_kills_stopped_holders_and_the_woken_leader_changes_nothing(
     scene: Scene, connect: Connect
 ) -> None:
@@ -106,7 +106,8 @@ def test_a_stale_heartbeat_ends_everything_and_a_late_answer_revives_nothing(
     assert scene.host.attempt(f"ls /run/backstay/{client.greeting['nonce']}.zip").returncode != 0
 
 
-@pytest.mark.fault("an operator of another installation on the same hosts")
+@pytest.mark.rule("Single writer, fenced at the host")
+@pytest.mark.fault("another installation on the same hosts")
 def test_another_installation_is_refused_and_touches_nothing(
     scene: Scene, connect: Connect
 ) -> None:

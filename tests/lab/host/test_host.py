@@ -11,7 +11,7 @@ from unit.host.client import HostError
 from worlds.api import LabHost
 
 
-@pytest.mark.fault("noise on stdout from a login shell; foreign locale")
+@pytest.mark.fault("noisy login shell", "other locale")
 @pytest.mark.parametrize("login", ["noisy", "german"])
 def test_a_noisy_or_foreign_account_is_served_like_any_other(
     lab_hosts: list[LabHost], connect: Connect, login: str
@@ -23,7 +23,9 @@ def test_a_noisy_or_foreign_account_is_served_like_any_other(
 
 
 @pytest.mark.rule("Destroy by identity")
-@pytest.mark.fault("foreign holds, foreign snapshots on both sides")
+@pytest.mark.fault(
+    "foreign snapshots on both sides", "foreign holds on both sides", "forged user property"
+)
 def test_points_are_made_read_and_destroyed_by_identity(scene: Scene) -> None:
     forged = "x\\n{0}\\tdev.backstay:writer\\t9:evil".format(scene.root)  # noqa: UP030, UP032
     scene.host.run(f'zfs set dev.backstay:source="$(printf "{forged}")" {scene.volume}')

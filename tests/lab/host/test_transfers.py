@@ -34,7 +34,7 @@ def test_a_seed_and_an_increment_arrive_with_their_guids(scene: Scene) -> None:
 
 
 @pytest.mark.rule("Resume tokens are untrusted input")
-@pytest.mark.fault("kill of `zfs receive`")
+@pytest.mark.fault("kill -9 of `zfs receive` mid-send")
 def test_a_killed_seed_resumes_from_its_token_and_keeps_its_properties(scene: Scene) -> None:
     scene.write(24)
     made = scene.snapshot(1)

@@ -25,6 +25,14 @@ def test_models_accept(case: Case) -> None:
     assert parsed(case.manifest).metadata.name == case.manifest["metadata"]["name"]
 
 
+@pytest.mark.fault(
+    "replication without backup",
+    "same site twice",
+    "malformed dataset",
+    "malformed duration",
+    "malformed schedule",
+    "unknown field",
+)
 @pytest.mark.parametrize("case", REFUSED, ids=title)
 def test_models_refuse_with_a_sentence(case: Case) -> None:
     with pytest.raises(ValidationError) as refusal:

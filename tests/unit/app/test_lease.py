@@ -90,6 +90,7 @@ async def test_remaining_time_counts_from_before_the_request_was_sent(world: Wor
     assert one.leadership.remaining_s() == pytest.approx(27)
 
 
+@pytest.mark.fault("two operators of one installation")
 async def test_only_one_of_two_leads_and_the_other_waits_while_it_renews(world: World) -> None:
     one, two = world.contender("one"), world.contender("two")
     for _ in range(60):
@@ -98,6 +99,7 @@ async def test_only_one_of_two_leads_and_the_other_waits_while_it_renews(world: 
     assert world.leases.stored[LEASE].transitions == 0
 
 
+@pytest.mark.fault("two operators of one installation")
 async def test_two_that_write_at_once_do_not_both_lead(world: World) -> None:
     one = world.contender("one")
     await settle()
@@ -136,6 +138,7 @@ def _cut_off(leadership: Leadership) -> None:
     leadership._leases = alone
 
 
+@pytest.mark.fault("API server down for a minute")
 async def test_a_leader_without_an_api_server_stops_before_anyone_may_take_over(
     world: World,
 ) -> None:
@@ -166,6 +169,7 @@ async def test_it_stops_at_the_renew_deadline_even_if_requests_hang(world: World
     assert one.told == ["the Lease could not be renewed in time"]
 
 
+@pytest.mark.fault("API server down for a minute")
 async def test_after_an_outage_the_same_process_leads_again_under_a_higher_term(
     world: World,
 ) -> None:
@@ -179,6 +183,7 @@ async def test_after_an_outage_the_same_process_leads_again_under_a_higher_term(
     assert one.terms == [1, 2]
 
 
+@pytest.mark.fault("leader stopped for a minute and woken")
 async def test_a_paused_leader_wakes_without_any_time_left_and_stops_at_once(world: World) -> None:
     one = world.contender("one")
     await settle()
@@ -190,6 +195,7 @@ async def test_a_paused_leader_wakes_without_any_time_left_and_stops_at_once(wor
     assert one.told == ["the Lease could not be renewed in time"]
 
 
+@pytest.mark.fault("leader stopped for a minute and woken")
 async def test_a_paused_leader_that_was_replaced_does_not_lead_while_the_other_does(
     world: World,
 ) -> None:
@@ -205,6 +211,8 @@ async def test_a_paused_leader_that_was_replaced_does_not_lead_while_the_other_d
     assert world.leases.stored[LEASE] == taken
 
 
+@pytest.mark.rule("No wall clock")
+@pytest.mark.fault("clock steps by an hour")
 async def test_steps_of_the_wall_clock_change_nothing(world: World) -> None:
     one, two = world.contender("one"), world.contender("two")
     await world.clock.advance(7)
@@ -320,6 +328,7 @@ async def test_work_has_stopped_before_the_lease_is_free(
     assert world.leases.stored[LEASE].holder == ""
 
 
+@pytest.mark.fault("two operators of one installation")
 @pytest.mark.parametrize("seed", range(20))
 async def test_whatever_fails_never_two_act_at_once(world: World, seed: int) -> None:
     dice = random.Random(seed)

@@ -129,6 +129,7 @@ def test_a_new_leader_has_everything_due(world: World) -> None:
     assert set(world.rung) == {SITE, ObjectKey("Site", "ns", "b"), POLICY, PAIR}
 
 
+@pytest.mark.fault("etcd compacted")
 async def test_a_list_finds_what_events_missed(world: World) -> None:
     world.says("ADDED", pair("ghost"))
     missed = pair("missed")
@@ -171,6 +172,7 @@ async def test_every_ten_minutes_the_registry_is_healed_whatever_failed_before(
     assert healing.registry.pair("ns", "ghost") is None
 
 
+@pytest.mark.fault("etcd compacted")
 async def test_a_watch_that_began_anew_is_healed_in_seconds(healing: World) -> None:
     await healing.clock.advance(6)
     healing.says("ADDED", pair("deleted-unseen"))

@@ -116,6 +116,7 @@ async def test_a_turn_does_not_wait_behind_a_point(world: World) -> None:
     assert world.reasons == ["transition", "transition"]
 
 
+@pytest.mark.fault("API server down for a minute")
 async def test_during_an_outage_only_the_latest_is_kept_and_then_written(world: World) -> None:
     ref = world.pair()
     world.kube.failure = Unreachable("Unreachable", "down")
@@ -237,6 +238,7 @@ async def test_edits_of_the_spec_do_not_lose_a_status(world: World) -> None:
     assert world.kube.writes == [("p", "transition")]
 
 
+@pytest.mark.fault("leader stopped for a minute and woken")
 async def test_a_process_that_woke_up_without_its_lease_writes_nothing(world: World) -> None:
     ref = world.pair()
     world.leading = False

@@ -92,6 +92,7 @@ def test_a_second_session_takes_the_program_that_the_first_one_compiled(folder: 
     assert list(folder.glob("*.zip")) == []
 
 
+@pytest.mark.fault("no Python")
 def test_a_python_that_is_too_old_is_named(folder: Path) -> None:
     said = _say(_text(folder, oldest="(99, 0)"), b"")
     assert said["error"]["reason"] == "NoPython"

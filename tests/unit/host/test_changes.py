@@ -49,6 +49,7 @@ def test_a_bookmark_that_is_there_with_the_same_guid_is_fine_and_another_is_not(
     assert error.value.reason == "NameCollision"
 
 
+@pytest.mark.rule("Seed only into nothing, and only what was planned")
 def test_a_dataset_replaced_under_its_name_is_new_lineage_and_gets_no_bookmark(
     world: World,
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_dataset_replaced_under_its_name_is_new_lineage_and_gets_no_bookmark(
     assert not world.argvs("bookmark")
 
 
+@pytest.mark.rule("Atomic groups")
 def test_a_missing_member_leaves_no_snapshot_of_the_others(world: World) -> None:
     body = _take(world, "tank/v")
     body.targets.append(protocol.Target("tank/gone", 1))
@@ -70,6 +72,8 @@ def test_a_missing_member_leaves_no_snapshot_of_the_others(world: World) -> None
     assert f"tank/v@{NAME}" not in world.things
 
 
+@pytest.mark.rule("Atomic groups")
+@pytest.mark.fault("member list above 128 KiB")
 def test_a_group_that_does_not_fit_into_one_command_is_refused(world: World) -> None:
     many = [protocol.Target(f"tank/{'x' * 200}{n}", n) for n in range(6000)]
     with pytest.raises(HostError) as error:
@@ -113,6 +117,8 @@ def test_prune_takes_nothing_but_one_snapshot_or_bookmark(world: World, name: st
     assert not world.argvs("destroy")
 
 
+@pytest.mark.rule("Pruning keeps the chain")
+@pytest.mark.fault("another installation on the same hosts")
 def test_prune_leaves_the_points_of_another_installation_but_not_bookmarks(world: World) -> None:
     world.put("backup/r/v")
     snapshot = protocol.Doomed("backup/r/v@a", world.put("backup/r/v@a"))
@@ -140,6 +146,7 @@ def test_parents_are_made_in_order_below_our_root_only(world: World) -> None:
     assert error.value.reason == "NotClaimed"
 
 
+@pytest.mark.rule("Replica posture")
 @pytest.mark.parametrize(
     ("props", "reason"),
     [
@@ -160,6 +167,7 @@ def test_posture_is_set_on_a_replica_of_this_lineage_only(
 
 
 @pytest.mark.rule("Resume tokens are untrusted input")
+@pytest.mark.fault("token shown but `receive -A` says there is none")
 def test_a_partial_receive_is_dropped_by_lineage_and_token(world: World) -> None:
     props = {"dev.backstay:lineage": "4c1f"}
     token = "1-abc-def-00"
@@ -208,6 +216,7 @@ def test_a_dry_run_names_the_commands_of_the_real_one_and_runs_none(world: World
     assert all(command in calls for commands in ran for command in commands)
 
 
+@pytest.mark.rule("Honest dry run")
 def test_a_dry_snapshot_shows_what_is_not_known_yet(world: World) -> None:
     client = world.connect()
     client.request("snapshot", _take(world, "tank/v"), dry=True)

@@ -97,6 +97,7 @@ def test_nothing_is_changed_without_a_claim_or_with_another_term(world: World) -
 
 
 @FENCED
+@pytest.mark.fault("two operators of one installation")
 def test_an_old_leader_is_refused_after_a_new_one_claimed(world: World) -> None:
     old, new = world.connect(claim=1), world.connect(claim=2)
     create = protocol.CreateParents("backup/r", ["backup/r/a"])
@@ -131,7 +132,7 @@ def test_sessions_of_one_term_leave_each_other_alone(world: World) -> None:
 
 
 @FENCED
-@pytest.mark.fault("a paused old leader waking up")
+@pytest.mark.fault("leader stopped for a minute and woken")
 def test_a_claim_kills_stopped_holders_of_a_lower_term(world: World) -> None:
     old = world.connect(claim=1)
     _, stream = _receiving(world, old)
@@ -152,7 +153,7 @@ def test_a_claim_kills_stopped_holders_of_a_lower_term(world: World) -> None:
 
 
 @FENCED
-@pytest.mark.fault("kill -9 of host program mid-send")
+@pytest.mark.fault("kill -9 of host program or ssh mid-send")
 def test_killing_serve_kills_its_streams_and_their_children(world: World) -> None:
     client = world.connect(claim=1)
     _, stream = _receiving(world, client)
@@ -179,6 +180,7 @@ def test_the_child_itself_holds_the_locks_so_that_no_other_end_frees_them(world:
 
 
 @FENCED
+@pytest.mark.fault("kill -9 of host program or ssh mid-send")
 def test_killing_a_stream_kills_its_child_and_is_reported(world: World) -> None:
     client = world.connect(claim=1)
     ticket, stream = _receiving(world, client)
@@ -189,6 +191,7 @@ def test_killing_a_stream_kills_its_child_and_is_reported(world: World) -> None:
 
 
 @FENCED
+@pytest.mark.rule("Deadlines")
 def test_a_stream_whose_serve_is_silent_ends_itself(world: World) -> None:
     client = world.connect(claim=1)
     _, stream = _receiving(world, client)

@@ -25,6 +25,7 @@ def test_hello_names_the_host_and_its_pools(world: World) -> None:
     assert facts["uid"] == os.getuid()
 
 
+@pytest.mark.fault("other locale")
 def test_children_get_a_fixed_environment_and_a_group_of_their_own(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +62,7 @@ def test_end_of_input_kills_the_child_at_work(world: World) -> None:
         os.kill(pid, 0)
 
 
+@pytest.mark.rule("Deadlines")
 def test_a_passed_deadline_is_a_timeout_and_the_session_goes_on(world: World) -> None:
     world.trouble("zfs-list", hang=True)
     client = world.connect()
@@ -71,6 +73,7 @@ def test_a_passed_deadline_is_a_timeout_and_the_session_goes_on(world: World) ->
     assert client.request("survey", _survey("tank"))["datasets"]
 
 
+@pytest.mark.rule("Single writer, fenced at the host")
 def test_a_lease_that_runs_out_ends_the_session(world: World) -> None:
     client = world.connect()
     client.first_beat.wait(10)
@@ -81,6 +84,7 @@ def test_a_lease_that_runs_out_ends_the_session(world: World) -> None:
     assert client.closed.wait(10)
 
 
+@pytest.mark.rule("Single writer, fenced at the host")
 def test_changes_wait_for_the_first_heartbeat_and_are_refused_without(world: World) -> None:
     client = world.connect(answers_beats=False)
     client.term = 1
@@ -127,6 +131,7 @@ def test_a_wrong_body_is_named_and_the_session_goes_on(world: World) -> None:
     assert client.request("hello", protocol.Hello())["uid"] == os.getuid()
 
 
+@pytest.mark.fault("no ZFS")
 def test_a_host_without_zfs_says_so(world: World) -> None:
     client = world.connect()
     (world.home / "bin" / "zfs").unlink()
@@ -135,6 +140,7 @@ def test_a_host_without_zfs_says_so(world: World) -> None:
     assert error.value.reason == "NoZfs"
 
 
+@pytest.mark.fault("no ZFS")
 def test_a_host_without_the_kernel_module_says_so(world: World) -> None:
     message = "/dev/zfs and /proc/self/mounts are required.\nTry running 'udevadm trigger'"
     world.trouble("zfs-version", err=message)

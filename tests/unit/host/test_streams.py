@@ -59,7 +59,7 @@ def test_increments_run_in_turn_on_one_pipe_from_sender_to_receiver(world: World
 
 
 @pytest.mark.rule("A pipe cannot mix up members")
-@pytest.mark.fault("member 2 of 5 in one pipe vanishes before its send")
+@pytest.mark.fault("member of a shared pipe vanishes before its send")
 def test_a_stream_stops_at_the_first_failure(world: World) -> None:
     client = world.connect(claim=1)
     orders = [_source(world, f"tank/d{n}", size=100) for n in range(3)]
@@ -70,6 +70,7 @@ def test_a_stream_stops_at_the_first_failure(world: World) -> None:
 
 
 @pytest.mark.rule("Proven base")
+@pytest.mark.rule("Seed only into nothing, and only what was planned")
 @pytest.mark.parametrize("changed", ["tank/v", "tank/v@a", "tank/v@b"])
 def test_nothing_is_sent_whose_identity_is_not_the_planned_one(world: World, changed: str) -> None:
     client = world.connect(claim=1)
@@ -91,6 +92,8 @@ def test_no_byte_but_the_streams_reaches_stdout(world: World) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.rule("Seed only into nothing, and only what was planned")
+@pytest.mark.rule("Single writer, fenced at the host")
 @pytest.mark.parametrize(
     ("order", "state", "reason"),
     [
@@ -125,6 +128,7 @@ def test_nothing_is_received_into_what_was_not_planned(
     assert not world.argvs("receive")
 
 
+@pytest.mark.rule("Replica posture")
 def test_a_seed_sets_its_properties_and_an_increment_none(world: World) -> None:
     client = world.connect(claim=1)
     order = protocol.ReceiveOrder("backup/r/v", "4c1f", True, False, PROPERTIES)
@@ -141,7 +145,7 @@ def test_a_seed_sets_its_properties_and_an_increment_none(world: World) -> None:
     assert world.things["backup/r/v@a"]["guid"] == 5
 
 
-@pytest.mark.fault("stream cut after n KiB")
+@pytest.mark.fault("incremental stream cut in the middle")
 def test_a_cut_stream_is_named_and_leaves_a_token(world: World) -> None:
     client = world.connect(claim=1)
     made = client.request("ticket", protocol.Ticket([], [_increment(world)]))
@@ -152,6 +156,7 @@ def test_a_cut_stream_is_named_and_leaves_a_token(world: World) -> None:
 
 
 @pytest.mark.rule("Deadlines")
+@pytest.mark.fault("half-open line, or all packets lost for minutes")
 def test_a_stream_that_does_not_move_is_killed(world: World) -> None:
     client = world.connect(claim=1)
     made = client.request("ticket", protocol.Ticket([], [_increment(world)], stall_s=0.5))

@@ -53,6 +53,8 @@ def test_the_number_of_processes_does_not_grow_with_the_datasets(world: World) -
     assert few == 6
 
 
+@pytest.mark.rule("O(hosts) planning")
+@pytest.mark.fault("member list above 128 KiB")
 def test_long_lists_of_names_are_cut_into_command_lines_by_bytes(world: World) -> None:
     names = [f"tank/{'x' * 200}{number:04}" for number in range(1500)]
     for name in names[:3]:

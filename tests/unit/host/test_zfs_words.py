@@ -196,6 +196,8 @@ def test_no_argument_vector_can_destroy_more_than_it_names() -> None:
     assert {vector[1] for vector in vectors if vector[1] == "rollback"} == set()
 
 
+@pytest.mark.rule("O(hosts) planning")
+@pytest.mark.fault("member list above 128 KiB")
 @given(st.lists(st.text(alphabet="abcdef/", min_size=1, max_size=250), max_size=2000))
 def test_chunks_keep_every_name_in_order_and_fit(texts: list[str]) -> None:
     chunks = list(argv.chunks(texts))

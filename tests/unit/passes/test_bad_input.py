@@ -11,8 +11,6 @@ from backstay.domain.steps import Increment
 from fakes.lab import Lab
 from fakes.world import FakeHost
 
-ROW = "source dataset missing; target exists with foreign data; target written to; receive root"
-
 
 def picture(host: FakeHost) -> Any:
     """Everything that a host holds, but the writer's mark on receive roots."""
@@ -39,7 +37,7 @@ async def stays(lab: Lab, reason: str, *, words: str, seconds: float = 600) -> N
     assert lab.core.sent() == []
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("source dataset missing")
 async def test_a_missing_source_is_named_and_its_replica_kept(lab: Lab) -> None:
     lab.core.pair("erp", lab.volumes(1))
     await lab.core.live(600)
@@ -49,7 +47,7 @@ async def test_a_missing_source_is_named_and_its_replica_kept(lab: Lab) -> None:
     assert lab.core.condition("erp", "RPOMet") == ("False", "RPOBreached")
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("source dataset missing")
 async def test_a_source_that_appears_later_is_seeded_without_help(lab: Lab) -> None:
     lab.core.pair("erp", {"d0": ("tank/vm/d0", "backup/backstay/d0")})
     await stays(lab, "SourceMissing", words="tank/vm/d0")
@@ -58,8 +56,8 @@ async def test_a_source_that_appears_later_is_seeded_without_help(lab: Lab) -> N
     assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
 
 
-@pytest.mark.rule("Seed only into nothing")
-@pytest.mark.fault(ROW)
+@pytest.mark.rule("Seed only into nothing, and only what was planned")
+@pytest.mark.fault("target exists with foreign data")
 @pytest.mark.parametrize("has_snapshots", [True, False])
 async def test_foreign_data_at_the_target_is_never_written_to(
     lab: Lab, has_snapshots: bool
@@ -75,7 +73,7 @@ async def test_foreign_data_at_the_target_is_never_written_to(
 
 
 @pytest.mark.rule("Proven base")
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("someone writes to the replica")
 async def test_a_replica_that_was_written_to_is_diverged_and_left_alone(lab: Lab) -> None:
     lab.core.pair("erp", lab.volumes(1))
     await lab.core.live(600)
@@ -89,6 +87,7 @@ async def test_a_replica_that_was_written_to_is_diverged_and_left_alone(lab: Lab
 
 
 @pytest.mark.rule("Proven base")
+@pytest.mark.fault("someone snapshots the replica")
 async def test_a_foreign_snapshot_on_the_replica_is_tolerated_and_kept(lab: Lab) -> None:
     lab.core.pair("erp", lab.volumes(1))
     await lab.core.live(600)
@@ -102,7 +101,7 @@ async def test_a_foreign_snapshot_on_the_replica_is_tolerated_and_kept(lab: Lab)
     assert lab.equal("d0")
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("receive root missing")
 async def test_a_missing_receive_root_is_named_and_found_once_it_exists(lab: Lab) -> None:
     lab.core.site("muc", lab.b, roots=("backup/other",))
     lab.core.pair("erp", {"d0": ("tank/vm/d0", "backup/other/d0")})
@@ -113,7 +112,7 @@ async def test_a_missing_receive_root_is_named_and_found_once_it_exists(lab: Lab
     assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("receive root missing")
 async def test_a_receive_root_that_is_made_anew_is_claimed_anew(lab: Lab) -> None:
     """The mark of the writer goes with the old root: the term must be written again by itself."""
     lab.core.pair("erp", lab.volumes(1))
@@ -126,14 +125,14 @@ async def test_a_receive_root_that_is_made_anew_is_claimed_anew(lab: Lab) -> Non
 
 
 @pytest.mark.rule("Replica posture")
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("receive root inside a Proxmox storage path")
 async def test_a_receive_root_inside_a_proxmox_storage_is_refused(lab: Lab) -> None:
     lab.b.proxmox_paths = ("backup",)
     lab.core.pair("erp", lab.volumes(1))
     await stays(lab, "ReceiveRootInProxmoxStorage", words="Proxmox storage backup")
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("target outside the receive roots")
 async def test_a_target_outside_the_receive_roots_is_refused(lab: Lab) -> None:
     lab.volumes(1)
     lab.core.pair("erp", {"d0": ("tank/vm/d0", "backup/elsewhere/d0")})
@@ -185,7 +184,7 @@ async def test_without_source_snapshots_the_bookmark_is_the_base(lab: Lab) -> No
     assert lab.equal("d0")
 
 
-@pytest.mark.fault("all source snapshots deleted")
+@pytest.mark.fault("all source snapshots and bookmarks deleted")
 async def test_without_snapshots_and_bookmarks_there_is_no_common_base(lab: Lab) -> None:
     lab.core.pair("erp", lab.volumes(1))
     await lab.core.live(200)
@@ -215,6 +214,7 @@ async def test_a_source_of_proxmox_replication_is_refused(lab: Lab) -> None:
 
 
 @pytest.mark.rule("Space first")
+@pytest.mark.fault("target with too little space")
 async def test_too_little_space_is_said_before_the_first_byte(lab: Lab) -> None:
     lab.volumes(1)
     lab.a.write("tank/vm/d0", 50_000_000)

@@ -8,8 +8,6 @@ import pytest
 
 from fakes.lab import Lab
 
-ROW = "finalizers only where deletion needs work, with bounded tries"
-
 
 async def deleted(lab: Lab, *, within: float) -> None:
     """The object is gone within so many seconds."""
@@ -24,7 +22,7 @@ async def running(lab: Lab, count: int = 2) -> None:
     assert lab.a.dataset("tank/vm/d0").bookmarks
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("pair deleted while what it needs is away")
 async def test_a_dead_source_holds_the_object_for_a_bounded_time_and_an_event_says_so(
     lab: Lab,
 ) -> None:
@@ -42,7 +40,7 @@ async def test_a_dead_source_holds_the_object_for_a_bounded_time_and_an_event_sa
     assert "connection timed out" in event.message
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("pair deleted while what it needs is away")
 async def test_a_source_that_comes_back_in_time_loses_its_bookmarks(lab: Lab) -> None:
     await running(lab)
     lab.a.reachable = False
@@ -55,7 +53,7 @@ async def test_a_source_that_comes_back_in_time_loses_its_bookmarks(lab: Lab) ->
     assert lab.core.events == []
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("pair deleted while what it needs is away")
 async def test_a_dead_target_is_not_needed(lab: Lab) -> None:
     await running(lab)
     lab.b.reachable = False
@@ -64,7 +62,7 @@ async def test_a_dead_target_is_not_needed(lab: Lab) -> None:
     assert lab.core.events == []
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("pair deleted while what it needs is away")
 async def test_a_dead_target_that_this_leader_has_never_seen_is_not_waited_for_long(
     lab: Lab,
 ) -> None:
@@ -76,7 +74,6 @@ async def test_a_dead_target_that_this_leader_has_never_seen_is_not_waited_for_l
     assert [e.reason for e in lab.core.events] == ["BookmarksLeft"]
 
 
-@pytest.mark.fault(ROW)
 async def test_a_new_leader_removes_the_bookmarks_of_a_seed_that_never_began(lab: Lab) -> None:
     lab.core.pair("erp", lab.volumes(1))
     lab.world.transfer_faults.cut(after_bytes=0)
@@ -88,7 +85,7 @@ async def test_a_new_leader_removes_the_bookmarks_of_a_seed_that_never_began(lab
     assert lab.a.dataset("tank/vm/d0").bookmarks == []
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("pair deleted while what it needs is away")
 async def test_the_policy_may_go_before_the_pair(lab: Lab) -> None:
     """`kubectl delete -f` removes all at once and in any order."""
     await running(lab)
@@ -99,7 +96,7 @@ async def test_the_policy_may_go_before_the_pair(lab: Lab) -> None:
     assert lab.core.events == []
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("pair deleted while what it needs is away")
 async def test_sites_that_went_before_the_pair_are_named_in_the_event(lab: Lab) -> None:
     await running(lab)
     lab.core.vanish("Site", "fra")
@@ -108,7 +105,7 @@ async def test_sites_that_went_before_the_pair_are_named_in_the_event(lab: Lab) 
     assert "no Site fra" in event.message
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("pair deleted while what it needs is away")
 async def test_an_object_that_no_model_accepts_any_more_is_released(lab: Lab) -> None:
     """A stricter version of the operator must not make objects undeletable."""
     await running(lab)
@@ -121,7 +118,6 @@ async def test_an_object_that_no_model_accepts_any_more_is_released(lab: Lab) ->
     assert [e.reason for e in lab.core.events] == ["BookmarksLeft"]
 
 
-@pytest.mark.fault(ROW)
 async def test_a_pass_that_waited_for_the_farewell_does_not_work_for_the_one_who_left(
     lab: Lab,
 ) -> None:
@@ -139,7 +135,7 @@ async def test_a_pass_that_waited_for_the_farewell_does_not_work_for_the_one_who
     assert lab.world.commands == before
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.rule("No implicit destruction")
 async def test_all_snapshots_and_replicas_stay(lab: Lab) -> None:
     await running(lab)
     snapshots = [list(lab.a.dataset(f"tank/vm/d{i}").snapshots) for i in range(2)]

@@ -6,10 +6,8 @@ import pytest
 
 from fakes.lab import Lab
 
-ROW = "missing Secret, wrong key, changed host key, unreachable host"
 
-
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("missing Secret")
 async def test_a_missing_secret_is_named_and_heals_by_itself(lab: Lab) -> None:
     """A user applies the Secret last: nothing else may be needed."""
     secret = lab.core.secrets.pop("key")
@@ -24,7 +22,8 @@ async def test_a_missing_secret_is_named_and_heals_by_itself(lab: Lab) -> None:
     assert lab.core.condition("fra", "Ready", "Site") == ("True", "Reachable")
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.rule("RPO truth")
+@pytest.mark.fault("unreachable host")
 @pytest.mark.parametrize("side", ["a", "b"])
 async def test_an_unreachable_host_is_unknown_and_the_rpo_runs_out_by_the_clock(
     lab: Lab, side: str
@@ -47,7 +46,7 @@ async def test_an_unreachable_host_is_unknown_and_the_rpo_runs_out_by_the_clock(
 
 
 @pytest.mark.rule("Isolation")
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("unreachable host")
 async def test_other_routes_go_on_beside_an_unreachable_host(lab: Lab) -> None:
     """One dead target must not cost another site its points."""
     other = lab.world.host("ber/h", pools=("backup",))

@@ -10,7 +10,6 @@ from backstay.api.kinds import REQUESTED_AT
 from backstay.domain.steps import Increment, Resume, Seed
 from fakes.lab import Lab
 
-ROW = "object edited, deleted, re-created, replaced without status, during a transfer"
 HALF = 2000
 
 
@@ -41,7 +40,7 @@ def receives(lab: Lab) -> int:
     return sum(f.receives and f.dataset == "backup/backstay/d0" for f in lab.b.flights)
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("object edited during a transfer")
 async def test_an_edit_that_still_wants_the_member_lets_its_seed_go_on(lab: Lab) -> None:
     go_on = await seeding(lab)
     lab.core.sent()
@@ -55,7 +54,7 @@ async def test_an_edit_that_still_wants_the_member_lets_its_seed_go_on(lab: Lab)
     assert lab.equal("d0", "d1")
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("object edited during a transfer")
 async def test_an_edit_that_drops_the_member_ends_its_seed(lab: Lab) -> None:
     await seeding(lab)
     both = lab.extended(1)
@@ -72,7 +71,7 @@ async def test_an_edit_that_drops_the_member_ends_its_seed(lab: Lab) -> None:
     assert lab.equal("d0", "d1")
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("object edited during a transfer")
 async def test_suspend_ends_a_seed_and_what_had_arrived_is_gone_on_with(lab: Lab) -> None:
     """`suspend` is what an admin sets when the line is needed for something else."""
     await seeding(lab)
@@ -91,8 +90,7 @@ async def test_suspend_ends_a_seed_and_what_had_arrived_is_gone_on_with(lab: Lab
     assert lab.equal("d0")
 
 
-@pytest.mark.fault(ROW)
-@pytest.mark.fault("ReplicationPair deleted during a send")
+@pytest.mark.fault("object deleted during a transfer")
 async def test_deletion_during_a_seed_ends_it_and_takes_the_bookmarks(lab: Lab) -> None:
     await seeding(lab)
     lab.core.delete("ReplicationPair", "erp")
@@ -105,7 +103,7 @@ async def test_deletion_during_a_seed_ends_it_and_takes_the_bookmarks(lab: Lab) 
     assert lab.world.commands == before
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("object deleted during a transfer")
 async def test_deletion_during_an_increment_waits_for_its_end_and_keeps_data(lab: Lab) -> None:
     go_on, task = await in_increment(lab)
     lab.core.delete("ReplicationPair", "erp")
@@ -121,8 +119,16 @@ async def test_deletion_during_an_increment_waits_for_its_end_and_keeps_data(lab
     assert lab.core.registry.pairs() == ()
 
 
-@pytest.mark.fault(ROW)
-@pytest.mark.parametrize("how", ["re-created", "replaced without status"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("re-created", marks=pytest.mark.fault("object re-created during a transfer")),
+        pytest.param(
+            "replaced without status",
+            marks=pytest.mark.fault("object replaced without status during a transfer"),
+        ),
+    ],
+)
 async def test_a_new_object_of_the_same_name_goes_on_with_what_had_arrived(
     lab: Lab, how: str
 ) -> None:
@@ -143,7 +149,7 @@ async def test_a_new_object_of_the_same_name_goes_on_with_what_had_arrived(
     assert lab.equal("d0")
 
 
-@pytest.mark.fault(ROW)
+@pytest.mark.fault("object deleted during a transfer")
 async def test_an_object_that_vanishes_takes_its_stream_with_it(lab: Lab) -> None:
     """Somebody removed the finalizer by hand: nothing may run for an object that is gone."""
     await seeding(lab)
@@ -153,7 +159,6 @@ async def test_an_object_that_vanishes_takes_its_stream_with_it(lab: Lab) -> Non
     assert lab.b.dataset("backup/backstay/d0").partial is not None
 
 
-@pytest.mark.fault(ROW)
 async def test_there_is_never_a_second_receive_beside_a_running_one(lab: Lab) -> None:
     """A pass that comes while a seed runs leaves the member alone, however often it comes."""
     go_on = await seeding(lab)
@@ -167,7 +172,6 @@ async def test_there_is_never_a_second_receive_beside_a_running_one(lab: Lab) ->
     assert len([t for t in lab.core.sent() if isinstance(t.how, Seed)]) == 1
 
 
-@pytest.mark.fault(ROW)
 async def test_a_seed_that_waits_for_its_place_is_not_begun_a_second_time(lab: Lab) -> None:
     """Two run side by side; no host knows of those that wait, only we do."""
     ends = [lab.world.transfer_faults.pause(after_bytes=HALF, nth=nth)[1] for nth in (1, 2)]

@@ -76,6 +76,7 @@ async def test_a_group_shares_each_snapshot(lab: Lab) -> None:
     assert newest == {lab.core.status("erp")["recoveryPoint"]["snapshot"]}
 
 
+@pytest.mark.rule("Isolation")
 async def test_a_tree_is_seeded_parents_first_and_new_children_follow(lab: Lab) -> None:
     for name in ("tank/vm/t", "tank/vm/t/a", "tank/vm/t/a/b"):
         lab.a.create(name)
@@ -111,6 +112,7 @@ async def test_a_new_leader_goes_on_where_the_old_one_was(lab: Lab) -> None:
     assert lab.core.condition("erp", "RPOMet") == ("True", "WithinRPO")
 
 
+@pytest.mark.rule("RPO truth")
 async def test_suspend_rests_and_the_lag_grows(lab: Lab) -> None:
     members = lab.volumes(1)
     lab.core.pair("erp", members)

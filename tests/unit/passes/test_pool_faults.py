@@ -39,7 +39,7 @@ async def test_retention_never_takes_the_base_of_what_is_still_to_be_sent(
     assert lab.equal("d0", "d1")
 
 
-@pytest.mark.fault("foreign holds, foreign snapshots on both sides")
+@pytest.mark.fault("foreign holds on both sides")
 async def test_a_held_point_is_kept_and_costs_nothing_else(lab: Lab) -> None:
     lab.core.policy(retention=KEEP_ONE)
     lab.core.pair("erp", lab.volumes(2))
@@ -75,7 +75,7 @@ async def test_a_target_that_was_rolled_back_is_gone_on_from_there(lab: Lab) -> 
     truths.nothing_destructive(lab.world)
 
 
-@pytest.mark.fault("target full, quota, zvol refreservation")
+@pytest.mark.fault("target fills up amid a stream")
 async def test_a_target_that_fills_up_amid_a_seed_keeps_what_came_and_is_not_hammered(
     lab: Lab,
 ) -> None:
@@ -103,7 +103,8 @@ async def test_a_target_that_fills_up_amid_a_seed_keeps_what_came_and_is_not_ham
     assert lab.equal("d0")
 
 
-@pytest.mark.rule("Resume tokens")
+@pytest.mark.rule("Resume tokens are untrusted input")
+@pytest.mark.fault("token that nobody can read")
 async def test_a_token_that_nobody_can_read_is_dropped_once(lab: Lab) -> None:
     lab.core.pair("erp", lab.volumes(1))
     await lab.core.live(100)
@@ -117,7 +118,7 @@ async def test_a_token_that_nobody_can_read_is_dropped_once(lab: Lab) -> None:
     assert lab.equal("d0")
 
 
-@pytest.mark.fault("someone writes to, mounts and reads (atime), promotes a clone of the replica")
+@pytest.mark.fault("someone promotes a clone of the replica")
 async def test_a_promoted_clone_of_the_replica_is_named_and_nothing_is_touched(lab: Lab) -> None:
     lab.core.pair("erp", lab.volumes(1))
     await lab.core.live(100)
@@ -134,6 +135,7 @@ async def test_a_promoted_clone_of_the_replica_is_named_and_nothing_is_touched(l
 
 
 @pytest.mark.rule("Isolation")
+@pytest.mark.fault("dataset is busy (udev, clone, hold)")
 async def test_a_member_that_always_fails_costs_its_siblings_one_pass(lab: Lab) -> None:
     """It is tried alone, ever more seldom, and the others' points stay fresh."""
     lab.core.pair("erp", lab.volumes(3))
@@ -172,7 +174,7 @@ async def test_members_of_one_name_in_two_pairs_are_quarantined_apart(lab: Lab) 
     assert all(len(pipe.transfers) == 1 for pipe in lab.core.pipes)
 
 
-@pytest.mark.rule("No implicit destruction")
+@pytest.mark.rule("RPO truth")
 async def test_a_bug_in_a_pass_is_reported_and_other_pairs_go_on(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +194,7 @@ async def test_a_bug_in_a_pass_is_reported_and_other_pairs_go_on(
     assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
 
 
+@pytest.mark.rule("RPO truth")
 async def test_a_group_that_nobody_writes_to_stays_in_time_while_a_member_joins(lab: Lab) -> None:
     """A long first copy of a new disk must not raise an alarm about the others."""
     lab.core.pair("erp", lab.volumes(2), group=True)

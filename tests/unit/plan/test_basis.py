@@ -31,7 +31,7 @@ def increment_from(letter: str) -> Increment:
     return Increment(base=Base(full_name=full_name, guid=guid_of("disk", letter)))
 
 
-@pytest.mark.rule("Seed only into nothing")
+@pytest.mark.rule("Seed only into nothing, and only what was planned")
 class TestSeed:
     def test_goes_into_nothing(self) -> None:
         assert find_basis(source("a"), None, point("a", "a")) == Seed()
@@ -40,6 +40,7 @@ class TestSeed:
     def test_never_goes_onto_a_dataset_that_exists(self, held: str) -> None:
         assert not isinstance(basis("b", held, "b"), Seed)
 
+    @pytest.mark.fault("target exists with foreign data")
     def test_never_goes_onto_a_dataset_that_backstay_did_not_make(self) -> None:
         foreign = replace(replica(""), properties={})
         decided = find_basis(source("a"), foreign, point("a", "a"))
@@ -51,9 +52,11 @@ class TestIncrement:
     def test_starts_from_the_newest_snapshot_that_both_have(self) -> None:
         assert basis("a b c", "a b", "c") == increment_from("b")
 
+    @pytest.mark.fault("target rolled back to an older common snapshot")
     def test_starts_from_an_older_common_snapshot_when_the_target_was_rolled_back(self) -> None:
         assert basis("a b c", "a", "c") == increment_from("a")
 
+    @pytest.mark.fault("all source snapshots deleted")
     def test_starts_from_a_bookmark_when_the_snapshot_is_gone(self) -> None:
         decided = basis("a #b c", "a b", "c")
         name = bookmark_name(lineage_for("disk"), guid_of("disk", "b"), 200)
@@ -78,9 +81,11 @@ class TestIncrement:
         """`send -i` from a bookmark to an older snapshot succeeds silently (openzfs#12657)."""
         assert reason(basis("a #b", "b", "a")) == "TargetAhead"
 
+    @pytest.mark.fault("someone snapshots the replica")
     def test_tolerates_newer_foreign_snapshots_while_nothing_was_written(self) -> None:
         assert basis("a b", "a X", "b") == increment_from("a")
 
+    @pytest.mark.fault("someone writes to the replica")
     @pytest.mark.parametrize("held", ["a +", "a + X", "a X +", "a ?"])
     def test_is_refused_after_any_write_to_the_replica(self, held: str) -> None:
         decided = basis("a b", held, "b")
@@ -88,6 +93,7 @@ class TestIncrement:
         assert isinstance(decided, Conflict)
         assert decided.diverged
 
+    @pytest.mark.fault("source rolled back, target ahead")
     @pytest.mark.parametrize("at_source", ["a c", "a + c"])
     def test_is_refused_when_the_source_went_back(self, at_source: str) -> None:
         assert reason(basis(at_source, "a b", "c")) == "TargetAhead"
@@ -100,9 +106,11 @@ class TestIncrement:
         )
         assert reason(decided) == "NameCollision"
 
+    @pytest.mark.fault("all source snapshots and bookmarks deleted")
     def test_is_refused_without_a_common_guid(self) -> None:
         assert reason(basis("b", "a", "b")) == "NoCommonBase"
 
+    @pytest.mark.fault("source destroyed and recreated under the same name")
     def test_is_refused_when_the_source_was_recreated(self) -> None:
         recreated = replace(source("b"), guid=Guid(1))
         assert reason(find_basis(recreated, replica("a"), point("b", "b"))) == "NewLineage"
@@ -117,7 +125,7 @@ class TestIncrement:
         assert find_basis(restored, replica("a"), point("a b", "b")) == increment_from("a")
 
 
-@pytest.mark.rule("Single writer")
+@pytest.mark.rule("Single writer, fenced at the host")
 @pytest.mark.parametrize("held", ["", "a", "a +", ">b", "a >b"])
 def test_a_primary_is_never_received_into(held: str) -> None:
     target = replica(held)
@@ -126,7 +134,7 @@ def test_a_primary_is_never_received_into(held: str) -> None:
     assert reason(decided) == "TargetHasForeignData"
 
 
-@pytest.mark.rule("Resume tokens")
+@pytest.mark.rule("Resume tokens are untrusted input")
 class TestToken:
     def test_of_an_increment_resumes(self) -> None:
         assert basis("a b", "a >b", "b") == Resume(token="1-b", seed=False)
@@ -137,13 +145,16 @@ class TestToken:
     def test_resumes_from_a_bookmark(self) -> None:
         assert basis("#a b", "a >b", "b") == Resume(token="1-b", seed=False)
 
+    @pytest.mark.fault("token that nobody can read")
     def test_that_zfs_cannot_read_is_dropped(self) -> None:
         assert isinstance(basis("a b", "a >!", "b"), DropToken)
         assert isinstance(basis("a b", ">!", "b"), DropToken)
 
+    @pytest.mark.fault("token's source snapshot destroyed")
     def test_of_a_snapshot_that_is_gone_is_dropped(self) -> None:
         assert isinstance(basis("a c", "a >b", "c"), DropToken)
 
+    @pytest.mark.fault("token's source snapshot recreated under the same name")
     def test_of_a_snapshot_that_was_made_again_is_dropped(self) -> None:
         assert isinstance(basis("a b'", "a >b", "b'"), DropToken)
 

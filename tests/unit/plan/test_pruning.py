@@ -104,11 +104,13 @@ class TestTarget:
 
 
 class TestForeign:
+    @pytest.mark.fault("foreign snapshots on both sides")
     def test_snapshots_stay_on_both_sides(self) -> None:
         situation = world(source={"disk": "A a B b C c# D"}, target={"disk": "A a B b c D"})
         plan = plan_pruning(situation.seen)
         assert gone(plan.source) == gone(plan.target) == {"disk": "a b"}
 
+    @pytest.mark.fault("another installation on the same hosts")
     def test_snapshots_of_another_installation_stay(self) -> None:
         situation = world(source={"disk": "a b c#"}, target={"disk": "a b c"})
         plan = plan_pruning(situation.with_task(short_id="ffffffff").seen)

@@ -116,6 +116,7 @@ class TestGroupCommands:
         ]
         assert steps[0].snapshot != steps[1].snapshot
 
+    @pytest.mark.fault("member list above 128 KiB")
     def test_a_group_that_does_not_fit_into_one_command_is_refused(self) -> None:
         names = [f"d{i:04}" + "x" * 100 for i in range(SNAPSHOT_ARGV_BYTES // 150)]
         situation = world(source=dict.fromkeys(names, ""), grouped=True)
@@ -139,6 +140,7 @@ class TestChunks:
     def test_lone_members_of_a_pool_share_a_command(self) -> None:
         assert commands(world(source=dict.fromkeys("xyz", ""))) == [["x", "y", "z"]]
 
+    @pytest.mark.fault("member list above 128 KiB")
     def test_commands_stay_below_the_kernels_limit(self) -> None:
         names = [f"d{i:04}" + "x" * 160 for i in range(1200)]
         steps = snapshots(world(source=dict.fromkeys(names, "")))
@@ -222,7 +224,7 @@ class TestNames:
             assert plan_snapshots(seen, NOW + timedelta(hours=hours), ENTROPY) == ()
 
 
-@pytest.mark.rule("Resume tokens")
+@pytest.mark.rule("Resume tokens are untrusted input")
 class TestAborts:
     @pytest.mark.parametrize("held", ["a >!", "a >c", ">c", ">!"])
     def test_a_useless_partial_receive_of_this_lineage_is_dropped(self, held: str) -> None:
@@ -267,6 +269,7 @@ class TestParents:
 
 @pytest.mark.rule("Replica posture")
 class TestPosture:
+    @pytest.mark.fault("someone makes the replica writable")
     def test_of_a_replica_that_was_made_writable_is_restored(self) -> None:
         situation = world(source={"disk": "a#"}, target={"disk": "a"})
         [step] = plan_preparation(situation.with_replica("disk", readonly=False).seen).postures
@@ -293,7 +296,7 @@ class TestConflicts:
         assert commands(situation) == [["x"]]
         assert [t.member for t in plan_transfers(situation.seen).increments.transfers] == ["y"]
 
-    @pytest.mark.rule("Seed only into nothing")
+    @pytest.mark.rule("Seed only into nothing, and only what was planned")
     def test_a_target_of_two_members_is_nobodys(self) -> None:
         other = replace(
             pair("y", key="dr/other"),
@@ -317,6 +320,7 @@ class TestConflicts:
         situation = world(source={"disk": "a#"}, target={"disk": "a"})
         assert situation.with_source_dataset(member, **changes).conflict() == why
 
+    @pytest.mark.fault("source dataset missing")
     def test_the_source_is_missing(self) -> None:
         situation = world(source={"x": "a#"}, target={"disk": "a"})
         assert situation.conflict("disk") == "SourceMissing"

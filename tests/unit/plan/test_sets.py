@@ -82,6 +82,7 @@ class TestGroup:
         assert sent(decide(situation)) == {"y": "b"}
         assert taken(decide(situation)) == []
 
+    @pytest.mark.fault("member of a group interrupted again and again")
     def test_stays_frozen_while_a_member_is_interrupted_again_and_again(self) -> None:
         for at_target in ("a", "a >b"):
             situation = world(
@@ -116,7 +117,7 @@ class TestGroup:
         assert sent(decide(situation)) == {}
         assert taken(decide(situation)) == [["x", "y"]]
 
-    @pytest.mark.rule("Resume tokens")
+    @pytest.mark.rule("Resume tokens are untrusted input")
     def test_takes_no_set_while_a_member_has_a_live_token_even_of_an_abandoned_one(self) -> None:
         situation = world(
             source={"x": "a# b#", "y": "a# #b"}, target={"x": "a >b", "y": "a"}, grouped=True

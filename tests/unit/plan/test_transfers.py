@@ -176,6 +176,7 @@ class TestSpace:
         root = replace(situation.target.datasets[ROOT], available_bytes=RESERVE_BYTES + room)
         return situation.with_target(datasets={**situation.target.datasets, ROOT: root})
 
+    @pytest.mark.fault("target with too little space")
     def test_is_checked_before_the_first_byte(self) -> None:
         situation = world(source={"disk": "a#"}).with_source_dataset("disk", referenced_bytes=1000)
         assert len(everything(plan(self.roomy(situation, 1000)))) == 1
@@ -267,7 +268,7 @@ class TestTransfer:
         assert transfer.lineage == replica("a").properties[LINEAGE]
 
 
-@pytest.mark.rule("Resume tokens")
+@pytest.mark.rule("Resume tokens are untrusted input")
 def test_a_member_whose_token_is_useless_is_not_sent() -> None:
     assert everything(plan(world(source={"disk": "a# b#"}, target={"disk": "a >!"}))) == []
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from backstay.report.metrics import View, samples, view_of
 
 NOW = datetime(2030, 1, 1, 0, 10, tzinfo=UTC)
@@ -18,6 +20,7 @@ def values(view: View, now: datetime = NOW) -> dict[tuple[str, ...], float]:
     return {(s.name, *s.labels): s.value for s in samples([view], now)}
 
 
+@pytest.mark.rule("RPO truth")
 def test_a_lag_grows_with_the_clock_and_without_any_write() -> None:
     view = view_of("ReplicationPair", ("ns", "p"), STATUS, 300)
     assert values(view)["recovery_point_lag_seconds", "ns", "p"] == 120
@@ -26,6 +29,7 @@ def test_a_lag_grows_with_the_clock_and_without_any_write() -> None:
     assert values(view)["rpo_target_seconds", "ns", "p"] == 300
 
 
+@pytest.mark.rule("RPO truth")
 def test_an_unknown_lag_has_no_series_but_its_condition_has_one() -> None:
     unknown = {"conditions": [{"type": "RPOMet", "status": "Unknown", "reason": "NeverObserved"}]}
     found = values(view_of("ReplicationPair", ("ns", "p"), unknown, 300))
@@ -33,6 +37,8 @@ def test_an_unknown_lag_has_no_series_but_its_condition_has_one() -> None:
     assert found["condition", "ReplicationPair", "ns", "p", "RPOMet", "Unknown"] == 1
 
 
+@pytest.mark.rule("No wall clock")
+@pytest.mark.fault("clock steps by an hour")
 def test_a_clock_that_went_back_makes_no_negative_lag() -> None:
     view = view_of("ReplicationPair", ("ns", "p"), STATUS, 300)
     past = NOW - timedelta(hours=1)

@@ -31,6 +31,7 @@ while True:
 PRUNE = Prune(snapshots=(SnapshotRef(dataset="tank/a", name="x", guid=Guid(7)),), bookmarks=())
 
 
+@pytest.mark.fault("noisy login shell")
 async def test_the_greeting_is_found_behind_the_noise_of_a_login_shell(bench: Bench) -> None:
     host = bench.host('write(b"Welcome!\\nLast login: today\\n\\xff\\xfe noise\\n")' + SERVE)
     facts = await host.hello()
@@ -38,6 +39,7 @@ async def test_the_greeting_is_found_behind_the_noise_of_a_login_shell(bench: Be
     assert facts.clock_skew_s == 10.0
 
 
+@pytest.mark.fault("noisy login shell")
 async def test_a_greeting_on_the_line_of_an_unfinished_prompt_is_found(bench: Bench) -> None:
     host = bench.host('write(b"Enter the dungeon: ")' + SERVE)
     assert (await host.hello()).hostname == "h"
@@ -133,6 +135,8 @@ async def test_a_lost_connection_fails_all_that_wait(bench: Bench) -> None:
     assert bench.hosts.sessions() == 0
 
 
+@pytest.mark.rule("Deadlines")
+@pytest.mark.fault("half-open line, or all packets lost for minutes")
 async def test_a_host_that_misses_its_deadline_is_given_up(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +183,7 @@ async def test_a_heartbeat_is_answered_with_what_is_left_of_the_lease(bench: Ben
     assert json.loads((await host.hello()).hostname) == {"beat": "n1", "remainingS": 7.25}
 
 
+@pytest.mark.rule("Single writer, fenced at the host")
 async def test_without_a_lease_no_heartbeat_is_answered(bench: Bench) -> None:
     host = bench.host(
         """
@@ -255,6 +260,7 @@ async def test_a_new_connection_repeats_the_claim_before_it_changes_anything(ben
     assert [request for _, request in bench.office.requests] == ["claim", "prune"] * 2
 
 
+@pytest.mark.rule("Single writer, fenced at the host")
 async def test_a_new_term_is_claimed_before_anything_changes(bench: Bench) -> None:
     log = bench.file("log")
     host = bench.host(CLAIMS.format(log=str(log), die=False))

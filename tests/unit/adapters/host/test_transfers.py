@@ -155,6 +155,8 @@ async def test_cancelling_ends_both_processes_and_both_tickets(
     assert (tmp_path / "cancelled-receive").exists()
 
 
+@pytest.mark.rule("Deadlines")
+@pytest.mark.fault("half-open line, or all packets lost for minutes")
 async def test_a_stream_that_stands_still_is_ended(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +170,7 @@ async def test_a_stream_that_stands_still_is_ended(
     assert (tmp_path / "cancelled-receive").exists()
 
 
+@pytest.mark.fault("kill -9 of host program or ssh mid-send")
 async def test_a_lost_control_connection_ends_the_stream(bench: Bench, tmp_path: Path) -> None:
     wait = 'note(role + "-runs"); time.sleep(600)'
     script = program(tmp_path, send=wait, receive=wait).replace(
@@ -183,6 +186,7 @@ async def test_a_lost_control_connection_ends_the_stream(bench: Bench, tmp_path:
     assert not any(is_running(pid) for pid in pids)
 
 
+@pytest.mark.rule("A pipe cannot mix up members")
 async def test_a_sender_does_not_outlive_its_receiver(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,11 +204,13 @@ async def test_a_sender_does_not_outlive_its_receiver(
     assert (tmp_path / "cancelled-send").exists()
 
 
+@pytest.mark.rule("A pipe cannot mix up members")
 async def test_only_increments_share_a_pipe(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(Stalled, match="only increments may share a pipe"):
         await move(bench, program(tmp_path), transfer("d0"), transfer("d1"))
 
 
+@pytest.mark.rule("Honest dry run")
 async def test_a_dry_transfer_starts_nothing(bench: Bench, tmp_path: Path) -> None:
     host = bench.host(program(tmp_path))
     source, target = DryRunHost(host), DryRunHost(host)
