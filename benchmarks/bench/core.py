@@ -58,6 +58,7 @@ class BenchCore(Core):
         leader = Leader(
             installation_id=self._installation,
             short_id=short_id(self._installation),
+            process_id="bench",
             term=lambda: term,
             remaining_s=lambda: 30.0,
         )

@@ -28,7 +28,7 @@ def claim(request: Request, body: Claim, term: int) -> Claimed:
         names.dataset(root)
     if term < 1:
         raise Refused("BadRequest", f"a term is at least 1, not {term}")
-    fence = Fence(names.installation(body.installation), term)
+    fence = Fence(names.installation(body.installation), term, names.leader(body.leader))
     if request.dry_run:
         return _claim_roots(request, body, fence, ())
     known = request.host.fence

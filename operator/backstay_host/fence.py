@@ -6,7 +6,9 @@ a mutation: term lock shared, then the `want` file, then the locks of the datase
 writer of the receive root (identity.py), then the act. There is a term lock for each term: a new
 leader writes `want` first, kills what holds the lock of a lower term, and takes that lock
 exclusively once: from then on nothing older gets further than reading `want`. Sessions of the
-same term (one operator process) leave each other alone; dataset locks keep them apart.
+same leader (one operator process) leave each other alone; dataset locks keep them apart. `want`
+names the leader, too: Leases of two clusters count from 1, so that an operator that was cut off
+and the one of a cluster rebuilt from Git can come with the same term; the second is refused.
 """
 
 from __future__ import annotations
@@ -83,10 +85,11 @@ class Lock:
 class Fence:
     """The fence of one installation, seen by one session with its term."""
 
-    def __init__(self, installation: str, term: int) -> None:
-        """Nothing is locked yet."""
+    def __init__(self, installation: str, term: int, leader: str = "") -> None:
+        """Nothing is locked yet; `leader` counts when it claims."""
         self.installation = installation
         self.term = term
+        self._leader = leader
         self._folder = places.lock_folder()
         self._key = _hashed(installation)
 
@@ -100,10 +103,15 @@ class Fence:
 
     def wanted(self) -> int:
         """The highest term that ever claimed this host since it booted; 0 if none did."""
+        return self._read_want()[0]
+
+    def _read_want(self) -> tuple[int, str]:
+        """Term and leader of the last claim."""
         try:
-            return int(self._want_path.read_text(encoding="ascii"))
+            term, _, leader = self._want_path.read_text(encoding="ascii").partition(" ")
         except FileNotFoundError:
-            return 0
+            return 0, ""
+        return int(term), leader
 
     def check_term(self) -> None:
         """Our term is the one that claimed last; `HigherTerm` or `NotClaimed` otherwise."""
@@ -156,17 +164,21 @@ class Fence:
     # --- claim ----------------------------------------------------------------------------------
 
     def announce(self) -> None:
-        """`want` names our term; `HigherTerm` when it names a higher one."""
+        """`want` names our term; `HigherTerm` when it names a higher one, or another leader."""
         lock = Lock(self._folder / f"wantlock-{self._key}")
         try:
             if not lock.take(shared=False):
                 raise Refused("FenceBusy", "another leader is claiming this host")
-            wanted = self.wanted()
+            wanted, leader = self._read_want()
             if wanted > self.term:
                 self.check_term()
+            if wanted == self.term and leader != self._leader:
+                raise Refused(
+                    "HigherTerm", f"term {wanted} of this host is another leader's", wanted
+                )
             if wanted < self.term:
                 fresh = self._folder / f"want-{self._key}.{os.getpid()}"
-                fresh.write_text(str(self.term), encoding="ascii")
+                fresh.write_text(f"{self.term} {self._leader}", encoding="ascii")
                 fresh.replace(self._want_path)
         finally:
             lock.close()

@@ -58,11 +58,13 @@ class Claim:
 
     Kills every holder of a lower term at the host, takes the term lock, writes
     `dev.backstay:writer` where it is absent or lower and ours. A foreign id is reported, not
-    touched, unless `takeover`.
+    touched, unless `takeover`. `leader` tells one process from another: a term belongs to the
+    first that claims the host with it, and every other one is refused with `higherTerm`.
     """
 
     installation: str
     roots: list[str]
+    leader: str
     takeover: bool = False
 
 

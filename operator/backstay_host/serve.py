@@ -84,6 +84,7 @@ class Session:
         self._ended = threading.Event()
         self._left = threading.Event()
         self._leaving = False
+        self._signalled = False
         self._handlers: dict[str, Callable[[Request, Any, Call], Any]] = {
             "hello": lambda request, body, _: survey.hello(request, body),
             "survey": lambda request, body, _: survey.survey(request, body),
@@ -103,7 +104,7 @@ class Session:
         _raise_limits()
         places.sweep()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, lambda *_: self.end("a signal"))
+            signal.signal(number, self._note_signal)
         self.streams.listen()
         self._outbox.start()
         greeting = protocol.Greeting(
@@ -188,6 +189,10 @@ class Session:
 
     # --- threads --------------------------------------------------------------------------------
 
+    def _note_signal(self, *_: object) -> None:
+        """Only a note: main may hold the very locks that `end` takes when a signal comes."""
+        self._signalled = True
+
     def _read(self) -> None:
         try:
             while (frame := read_frame(lambda n: os.read(self._inp, n))) is not None:
@@ -203,6 +208,8 @@ class Session:
         next_beat = 0.0
         while not self._ended.wait(TICK_S):
             now = now_s()
+            if self._signalled:
+                self.end("a signal")
             if now >= next_beat:
                 next_beat = now + BEAT_EVERY_S
                 nonce = secrets.token_hex(8)

@@ -44,6 +44,7 @@ class Leader:
     term: Callable[[], int]
     installation: str
     short_id: str
+    process: str = "one"
 
 
 class FakePort:
@@ -97,7 +98,7 @@ class FakePort:
             raise failure("FenceBusy", f"{self.name}: commands of an earlier leader still run")
         mine = self.leader.term()
         if not self.is_dry_run:
-            self.host.want[self.leader.installation] = mine
+            self.host.want[self.leader.installation] = (mine, self.leader.process)
             for flight in self.host.flights:
                 if flight.installation == self.leader.installation and flight.term < mine:
                     flight.kill()
@@ -285,12 +286,15 @@ class FakePort:
     # --- the fence ------------------------------------------------------------------------------
 
     def check_term(self) -> None:
-        """`Refused` when the host knows a higher term of our installation; not in a dry run."""
-        want = self.host.want.get(self.leader.installation, 0)
-        if not self.is_dry_run and want > self.leader.term():
+        """`Refused` when the host knows a higher term of our installation, or ours from another
+        process; not in a dry run.
+        """
+        want, process = self.host.want.get(self.leader.installation, (0, ""))
+        is_anothers = want == self.leader.term() and process != self.leader.process
+        if not self.is_dry_run and (want > self.leader.term() or is_anothers):
             raise Refused(
                 "Superseded",
-                f"{self.name} knows term {want}, ours is {self.leader.term()}",
+                f"{self.name} knows term {want} of {process}, ours is {self.leader.term()}",
                 higher_term=want,
             )
 

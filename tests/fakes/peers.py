@@ -138,6 +138,7 @@ class Office:
                 leader=Leader(
                     installation_id="ns/backstay",
                     short_id="0badcafe",
+                    process_id="one",
                     term=lambda: self.term,
                     remaining_s=lambda: self.remaining,
                 ),

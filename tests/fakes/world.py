@@ -115,7 +115,8 @@ class FakeHost:
         self.zfs_version = "2.3.9"
         self.python_version = "3.11.2"
         self.proxmox_paths: tuple[str, ...] = ()
-        self.want: dict[str, int] = {}
+        self.want: dict[str, tuple[int, str]] = {}
+        """Installation → term and process of the last claim."""
         """Highest term that was claimed here, by installation id."""
         self.flights: list[Flight] = []
         self.commands: list[tuple[str, ...]] = []
@@ -133,12 +134,16 @@ class FakeHost:
         term: int | Callable[[], int] = 1,
         installation: str = INSTALLATION,
         short_id: str = SHORT_ID,
+        process: str = "one",
     ) -> FakePort:
         """A connection of one leader to this host."""
         from fakes.host import FakePort, Leader
 
         now_term = term if callable(term) else lambda: term
-        return FakePort(self, Leader(term=now_term, installation=installation, short_id=short_id))
+        leader = Leader(
+            term=now_term, installation=installation, short_id=short_id, process=process
+        )
+        return FakePort(self, leader)
 
     def tick(self, seconds: float) -> None:
         """Time passed: commit transaction groups that are due."""

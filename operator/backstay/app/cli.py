@@ -116,6 +116,7 @@ async def _preview(
     leader = Leader(
         installation_id=installation,
         short_id=short_id(installation),
+        process_id="preview",
         term=lambda: 0,
         remaining_s=lambda: SESSION_S,
     )

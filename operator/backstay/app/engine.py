@@ -70,6 +70,7 @@ class HostEngine:
         leader = Leader(
             installation_id=installation,
             short_id=short_id(installation),
+            process_id=post.leadership.process_id,
             term=post.leadership.term,
             remaining_s=post.leadership.remaining_s,
         )

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -101,10 +102,15 @@ class Leadership:
         """The term of this leader; 0 when it is none."""
         return self._held.term if self._held is not None else 0
 
-    def superseded(self, higher: int) -> None:
-        """A host knows a higher term: this leader steps down and is elected above it, if at all."""
-        self._highest_term = max(self._highest_term, higher)
-        if self._held is not None and higher > self._held.term:
+    @property
+    def process_id(self) -> str:
+        """Tells this candidate from every other one at the hosts: 32 hex digits."""
+        return sha256(self._who.identity.encode()).hexdigest()[:32]
+
+    def superseded(self, term: int) -> None:
+        """A host knows this term from another leader: we step down and are elected above it."""
+        self._highest_term = max(self._highest_term, term)
+        if self._held is not None and term >= self._held.term:
             self._step_down.set()
 
     async def run(self) -> None:

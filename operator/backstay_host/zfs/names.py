@@ -84,6 +84,11 @@ def installation(text: str) -> str:
     return _checked(_INSTALLATION, text, "an installation id")
 
 
+def leader(text: str) -> str:
+    """The text, if it can tell one leader from another."""
+    return _checked(_ID, text, "a leader's id")
+
+
 def token(text: str) -> str:
     """The text, if it has the shape of a resume token."""
     return _checked(_TOKEN, text, "a resume token")

@@ -75,6 +75,20 @@ async def test_an_older_leader_is_refused_at_target_and_source(world: ContractWo
 
 
 @RULE
+async def test_a_term_belongs_to_the_process_that_came_with_it_first(world: ContractWorld) -> None:
+    root, mine = world.target.root, world.own
+    first = world.port(world.target, term=5, installation=mine)
+    await first.claim([root])
+    second = world.port(world.target, term=5, installation=mine, process="two")
+    parents = CreateParents(root=root, datasets=(f"{root}/vm",))
+    told = await refusal(lambda: second.claim([root]))
+    assert (told.reason, told.higher_term) == ("Superseded", 5)
+    assert (await refusal(lambda: second.create_parents(parents))).higher_term == 5
+    assert not await world.target.exists(f"{root}/vm")
+    await first.create_parents(parents)
+
+
+@RULE
 @pytest.mark.fault("another installation on the same hosts")
 async def test_another_installation_touches_nothing_of_ours(world: ContractWorld) -> None:
     story = Story(world)

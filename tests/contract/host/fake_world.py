@@ -75,11 +75,21 @@ class FakeContractWorld:
         self.own = "contract/own"
         self.transfers: FakeTransfers = self.world.transfers
 
-    def port(self, hands: Hands, *, term: int = 1, installation: str | None = None) -> FakePort:
+    def port(
+        self,
+        hands: Hands,
+        *,
+        term: int = 1,
+        installation: str | None = None,
+        process: str = "one",
+    ) -> FakePort:
         """See `ContractWorld`."""
         assert isinstance(hands, FakeHands)
         return hands.host.port(
-            term=term, installation=installation or INSTALLATION, short_id=SHORT_ID
+            term=term,
+            installation=installation or INSTALLATION,
+            short_id=SHORT_ID,
+            process=process,
         )
 
     def dry(self, hands: Hands) -> FakePort:

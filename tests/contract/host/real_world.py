@@ -144,22 +144,30 @@ class RealConnections:
         self.breaker = Breaker()
         self._program = program
         self._installation = installation
-        self._open: dict[tuple[str, int], OpenSshHosts] = {}
+        self._open: dict[tuple[str, int, str], OpenSshHosts] = {}
 
-    def port(self, host: LabHost, *, term: int = 1, installation: str | None = None) -> OpenSshHost:
+    def port(
+        self,
+        host: LabHost,
+        *,
+        term: int = 1,
+        installation: str | None = None,
+        process: str = "one",
+    ) -> OpenSshHost:
         """A leader's port to a lab host."""
-        whose = installation or self._installation
-        hosts = self._open.get((whose, term))
+        key = (installation or self._installation, term, process)
+        hosts = self._open.get(key)
         if hosts is None:
-            hosts = self._open[whose, term] = OpenSshHosts(self._setup(whose, term))
+            hosts = self._open[key] = OpenSshHosts(self._setup(*key))
         return hosts.open(endpoint(host))
 
-    def _setup(self, installation: str, term: int) -> Setup:
+    def _setup(self, installation: str, term: int, process: str) -> Setup:
         return Setup(
             program=self._program,
             leader=Leader(
                 installation_id=installation,
                 short_id=SHORT_ID,
+                process_id=process,
                 term=lambda: term,
                 remaining_s=lambda: 25.0,
             ),
@@ -174,7 +182,7 @@ class RealConnections:
 
     async def close_all_but_usual(self) -> None:
         """Leaders that one test has made are gone."""
-        for key in [k for k in self._open if k != (self._installation, 1)]:
+        for key in [k for k in self._open if k[:2] != (self._installation, 1)]:
             await self._open.pop(key).close()
 
     async def close(self) -> None:
@@ -207,10 +215,19 @@ class RealContractWorld:
         self._connections = connections
         self.own = f"contract/own-{suffix}"
 
-    def port(self, hands: Hands, *, term: int = 1, installation: str | None = None) -> OpenSshHost:
+    def port(
+        self,
+        hands: Hands,
+        *,
+        term: int = 1,
+        installation: str | None = None,
+        process: str = "one",
+    ) -> OpenSshHost:
         """See `ContractWorld`."""
         assert isinstance(hands, RealHands)
-        return self._connections.port(hands.host, term=term, installation=installation)
+        return self._connections.port(
+            hands.host, term=term, installation=installation, process=process
+        )
 
     def dry(self, hands: Hands) -> DryRunHost:
         """See `ContractWorld`."""

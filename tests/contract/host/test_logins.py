@@ -31,6 +31,7 @@ async def login() -> AsyncIterator[Login]:
     leader = Leader(
         installation_id="contract/logins",
         short_id="0badcafe",
+        process_id="one",
         term=lambda: 1,
         remaining_s=lambda: 25.0,
     )

@@ -98,7 +98,14 @@ class ContractWorld(Protocol):
         """An installation id that only this test uses; hosts remember terms."""
         ...
 
-    def port(self, hands: Hands, *, term: int = 1, installation: str | None = None) -> HostPort:
+    def port(
+        self,
+        hands: Hands,
+        *,
+        term: int = 1,
+        installation: str | None = None,
+        process: str = "one",
+    ) -> HostPort:
         """A leader's port to one of the hosts; without an installation: the usual one."""
         ...
 

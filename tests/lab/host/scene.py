@@ -46,7 +46,7 @@ class Scene:
         """The session claims the receive root for a term."""
         client = client or self.client
         client.term = term
-        body = protocol.Claim(self.installation, [self.root])
+        body = protocol.Claim(self.installation, [self.root], "one")
         return client.request("claim", body)["roots"][0]
 
     def write(self, megabytes: int, at: int = 0) -> None:

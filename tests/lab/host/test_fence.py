@@ -76,7 +76,7 @@ def test_a_claim_kills_stopped_holders_and_the_woken_leader_changes_nothing(
     old, new = scene.client, connect(scene.host)
     assert scene.claim(2, new)["outcome"] == "Held"
     assert _left(scene) == []
-    body = protocol.Claim(scene.installation, [scene.root])
+    body = protocol.Claim(scene.installation, [scene.root], "one")
     with pytest.raises(HostError) as refused:
         old.request("claim", body)
     assert (refused.value.reason, refused.value.higher_term) == ("HigherTerm", 2)
@@ -112,7 +112,7 @@ def test_another_installation_is_refused_and_touches_nothing(
     scene: Scene, connect: Connect
 ) -> None:
     other = connect(scene.host)
-    body = protocol.Claim("other/cluster", [scene.root, f"{scene.root}/nope"])
+    body = protocol.Claim("other/cluster", [scene.root, f"{scene.root}/nope"], "one")
     found = other.request("claim", body)["roots"]
     assert [r["outcome"] for r in found] == ["Foreign", "Missing"]
     assert found[0]["writer"] == f"1:{scene.installation}"
@@ -123,7 +123,8 @@ def test_another_installation_is_refused_and_touches_nothing(
     assert scene.host.run(f"zfs get -H -o value mounted,canmount {scene.root}/a/b").split() == [
         *("no", "off")
     ]
-    seized = other.request("claim", protocol.Claim("other/cluster", [scene.root], True))["roots"]
+    takeover = protocol.Claim("other/cluster", [scene.root], "one", takeover=True)
+    seized = other.request("claim", takeover)["roots"]
     assert seized[0]["outcome"] == "Held"
     with pytest.raises(HostError, match="ForeignWriter"):
         scene.client.request("create", protocol.CreateParents(scene.root, [f"{scene.root}/c"]))

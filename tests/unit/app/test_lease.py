@@ -280,10 +280,20 @@ async def test_a_higher_term_at_a_host_means_stepping_down_and_a_term_above_it(
     assert one.terms == [1, 42]
 
 
-async def test_an_older_term_at_a_host_changes_nothing(world: World) -> None:
+async def test_our_own_term_in_the_hands_of_another_leader_means_one_above_it(
+    world: World,
+) -> None:
     one = world.contender("one")
     await settle()
     one.leadership.superseded(1)
+    await world.clock.advance(0)
+    assert one.terms == [1, 2]
+
+
+async def test_an_older_term_at_a_host_changes_nothing(world: World) -> None:
+    one = world.contender("one")
+    await settle()
+    one.leadership.superseded(0)
     await world.clock.advance(20)
     assert one.terms == [1]
 

@@ -81,10 +81,17 @@ class World:
             self.claim(client, claim, roots)
         return client
 
-    def claim(self, client: Client, term: int, roots: tuple[str, ...] = ("backup/r",)) -> Any:
+    def claim(
+        self,
+        client: Client,
+        term: int,
+        roots: tuple[str, ...] = ("backup/r",),
+        leader: str = "one",
+    ) -> Any:
         """The session's claim: the outcomes of the roots."""
         client.term = term
-        return client.request("claim", protocol.Claim(INSTALLATION, list(roots)))["roots"]
+        body = protocol.Claim(INSTALLATION, list(roots), leader)
+        return client.request("claim", body)["roots"]
 
     def start(self, command: list[str], **ends: Any) -> subprocess.Popen[bytes]:
         """A stream runs."""

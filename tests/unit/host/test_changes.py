@@ -196,7 +196,7 @@ def test_a_dry_run_names_the_commands_of_the_real_one_and_runs_none(world: World
         ("posture", protocol.Posture("backup/r/v", "4c1f", {"readonly": "on"})),
         ("abort", protocol.AbortReceive("backup/r/v", "4c1f", "1-a-b-c")),
         ("prune", protocol.Prune([protocol.Doomed("tank/v@old", old)])),
-        ("claim", protocol.Claim(INSTALLATION, ["backup/r"])),
+        ("claim", protocol.Claim(INSTALLATION, ["backup/r"], "one")),
     ]  # fmt: skip
     dry, before = world.connect(), world.things
     dry.term = 3

@@ -76,7 +76,7 @@ def test_a_claim_tells_what_it_found_on_each_root(world: World) -> None:
     assert world.argvs("set") == [
         ["zfs", "set", f"dev.backstay:writer=5:{ours}", "backup/r", "backup/lower"]
     ]
-    body = protocol.Claim(ours, ["backup/foreign"], takeover=True)
+    body = protocol.Claim(ours, ["backup/foreign"], "one", takeover=True)
     assert client.request("claim", body)["roots"][0]["outcome"] == "Held"
     assert world.things["backup/foreign"]["props"] == {"dev.backstay:writer": f"5:{ours}"}
 
@@ -129,6 +129,19 @@ def test_sessions_of_one_term_leave_each_other_alone(world: World) -> None:
     second = world.connect(claim=1)
     assert _zfs_pids(world)
     assert _reason(second, protocol.CreateParents("backup/r", ["backup/r/a"])) == ""
+
+
+@FENCED
+def test_a_second_leader_with_the_same_term_is_refused_and_the_first_goes_on(world: World) -> None:
+    first, second = world.connect(claim=1), world.connect()
+    with pytest.raises(HostError) as error:
+        world.claim(second, 1, leader="two")
+    assert (error.value.reason, error.value.higher_term) == ("HigherTerm", 1)
+    create = protocol.CreateParents("backup/r", ["backup/r/a"])
+    assert _reason(second, create) == "NotClaimed"
+    assert _reason(first, create) == ""
+    assert world.claim(second, 2, leader="two")[0]["outcome"] == "Held"
+    assert _reason(first, create) == "HigherTerm"
 
 
 @FENCED

@@ -88,7 +88,7 @@ def test_a_lease_that_runs_out_ends_the_session(world: World) -> None:
 def test_changes_wait_for_the_first_heartbeat_and_are_refused_without(world: World) -> None:
     client = world.connect(answers_beats=False)
     client.term = 1
-    body = protocol.Claim("test/one", ["backup/r"])
+    body = protocol.Claim("test/one", ["backup/r"], "one")
     with pytest.raises(HostError) as error:
         client.request("claim", body, deadline_s=1.0)
     assert error.value.reason == "LeaseLost"

@@ -49,6 +49,9 @@ class Leader:
 
     installation_id: str
     short_id: str
+    process_id: str
+    """Tells this operator process from every other one, at most 63 letters and digits: Leases of
+    two clusters can give the same term, and a host takes it from one process only."""
     term: Callable[[], int]
     remaining_s: Callable[[], float]
     """What is left of the Lease; 0 or less: heartbeats are not answered any more."""
@@ -220,7 +223,9 @@ class OpenSshHost:
     async def _claim(self, connection: Connection, roots: tuple[str, ...]) -> tuple[RootState, ...]:
         leader = self._setup.leader
         term = leader.term()
-        body = wire.Claim(installation=leader.installation_id, roots=list(roots))
+        body = wire.Claim(
+            installation=leader.installation_id, roots=list(roots), leader=leader.process_id
+        )
         answer = await self._send(connection, "claim", body, dry_run=False)
         self._roots, self._claimed = roots, (connection, term)
         return translate.root_states(translate.result(wire.Claimed, answer.result, self.name))
