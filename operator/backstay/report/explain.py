@@ -10,9 +10,8 @@ from typing import Any, Literal, TypeAlias
 from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Host, HostStatus, Site
-from backstay.api.values import duration_text
 from backstay.api.words import Reason
-from backstay.report.ages import bytes_text
+from backstay.report.ages import age_text, bytes_text
 from backstay.report.inventory import Unreadable
 from backstay.report.judgement import (
     Danger,
@@ -114,7 +113,7 @@ def _interval(policy: ProtectionPolicy) -> str:
     if policy.spec.replication is None or policy.spec.interval_seconds is None:
         return "no replication: it cannot serve a pair"
     half = "" if policy.spec.replication.interval else ", half of the RPO"
-    return f"a snapshot every {duration_text(policy.spec.interval_seconds)}{half}"
+    return f"a snapshot every {age_text(policy.spec.interval_seconds)}{half}"
 
 
 def _backup(policy: ProtectionPolicy) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from backstay.api.v1alpha1 import ProtectionPolicy, Site
+from backstay.api.values import duration_text
 from backstay.api.words import Reason
 from backstay.report.ages import age_text
 from backstay.report.inventory import Inventory, Unreadable
@@ -177,7 +178,7 @@ def _cells(pair: PairJudgement, width: int | None, with_namespace: bool) -> tupl
     return (
         pair.key if with_namespace else pair.name,
         _cut(active, SITE_WIDTH if width is not None else None),
-        "unknown" if pair.rpo_s is None else age_text(pair.rpo_s),
+        "unknown" if pair.rpo_s is None else duration_text(pair.rpo_s),
         "unknown" if pair.lag_s is None else age_text(pair.lag_s),
         pair.rpo_met,
         pair.ready,
