@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,7 +49,8 @@ class Overview:
     """Everything that the screen shows, the worst first."""
 
     as_of: datetime
-    leader: Leader
+    leaders: Mapping[str, Leader]
+    """By namespace."""
     pairs: tuple[PairJudgement, ...]
     troubles: tuple[Trouble, ...]
 
@@ -64,9 +65,9 @@ class Overview:
         return bool(self.pairs) and kept and not self.troubles
 
 
-def overview(objects: Inventory, leader: Leader, now: datetime) -> Overview:
-    """What is true of all objects as of now."""
-    judged = [judge_pair(pair, leader, now) for pair in objects.pairs]
+def overview(objects: Inventory, leaders: Mapping[str, Leader], now: datetime) -> Overview:
+    """What is true of all objects as of now; who leads is known for each pair's namespace."""
+    judged = [judge_pair(pair, leaders[pair.metadata.namespace], now) for pair in objects.pairs]
     judged += [_unknown(u) for u in objects.unreadable if u.kind == "ReplicationPair"]
     others: tuple[Site | ProtectionPolicy, ...] = (*objects.sites, *objects.policies)
     troubles = [
@@ -95,7 +96,7 @@ def overview(objects: Inventory, leader: Leader, now: datetime) -> Overview:
     ]
     return Overview(
         as_of=now,
-        leader=leader,
+        leaders=leaders,
         pairs=tuple(sorted(judged, key=by_danger)),
         troubles=tuple(troubles),
     )
@@ -138,9 +139,9 @@ def overview_lines(shown: Overview, *, width: int | None, with_namespace: bool) 
     if lines:
         lines.append(Line(""))
     lines.append(Line(_summary(shown)))
-    if shown.leader.leads is not True:
-        unknown = "no operator leads" if shown.leader.leads is False else "is an operator leading?"
-        lines.append(Line(_cut(f"{unknown} {shown.leader.says}", width), Danger.UNKNOWN))
+    for says in sorted({each.says for each in shown.leaders.values() if each.leads is not True}):
+        doubt = f"no operator is known to lead (kubectl backstay doctor): {says}"
+        lines.append(Line(_cut(doubt, width), Danger.UNKNOWN))
     return lines
 
 
@@ -149,7 +150,7 @@ def _summary(shown: Overview) -> str:
         return "no ReplicationPair: nothing is protected here"
     counts = Counter(pair.danger for pair in shown.pairs)
     said = ", ".join(f"{counts[danger]} {danger}" for danger in DANGERS if counts[danger])
-    return f"{len(shown.pairs)} pairs: {said}"
+    return f"{len(shown.pairs)} pair{'s' * (len(shown.pairs) > 1)}: {said}"
 
 
 def _table(pairs: Sequence[PairJudgement], width: int | None, with_namespace: bool) -> list[Line]:
@@ -212,7 +213,10 @@ def overview_document(shown: Overview) -> dict[str, Any]:
     return {
         "asOf": stamp(shown.as_of),
         "allMet": shown.all_met,
-        "operator": {"leads": shown.leader.leads, "message": shown.leader.says},
+        "operators": [
+            {"namespace": namespace, "leads": leader.leads, "message": leader.says}
+            for namespace, leader in sorted(shown.leaders.items())
+        ],
         "pairs": [pair_document(pair) for pair in shown.pairs],
         "notReady": [
             {

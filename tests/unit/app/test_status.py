@@ -17,7 +17,7 @@ def test_status_is_0_when_all_is_met(kube: FakeReader) -> None:
         "NAME  ACTIVE  RPO  LAG  RPO-MET  READY  STATE\n"
         "erp   a       5m   87s  True     True   Fine\n"
         "\n"
-        "1 pairs: 1 Fine\n"
+        "1 pair: 1 Fine\n"
     )
 
 
@@ -53,7 +53,7 @@ def test_the_lag_grows_while_nobody_writes_and_then_nothing_is_met(kube: FakeRea
     done = ran(kube, "status")
     assert done.exit_code == 1
     assert done.stdout.splitlines()[1] == "erp   a       5m   121m  Unknown  Unknown  Unknown"
-    assert "no operator leads" in done.stdout
+    assert "no operator is known to lead" in done.stdout
 
 
 def test_all_namespaces_are_shown_with_their_names(kube: FakeReader) -> None:
@@ -76,16 +76,29 @@ def test_an_object_of_a_newer_version_is_unknown_and_not_left_out(kube: FakeRead
     assert found["allMet"] is False
 
 
+def operators(kube: FakeReader, *arguments: str) -> dict[str, bool | None]:
+    found = document(kube, "status", *arguments)["operators"]
+    return {each["namespace"]: each["leads"] for each in found}
+
+
 def test_the_lease_is_looked_for_in_both_namespaces_and_where_it_is_said_to_be(
     kube: FakeReader,
 ) -> None:
-    assert document(kube, "status")["operator"]["leads"] is True
+    assert operators(kube) == {"ns": True}
     kube.stored.clear()
-    assert document(kube, "status")["operator"]["leads"] is None
+    assert operators(kube) == {"ns": None}
     lead(kube, age_s=2, namespace="ns")
-    assert document(kube, "status")["operator"]["leads"] is True
-    lead(kube, age_s=2, namespace="elsewhere")
-    assert (
-        "elsewhere/backstay"
-        in (document(kube, "status", "--lease", "elsewhere/backstay")["operator"]["message"])
-    )
+    assert operators(kube) == {"ns": True}
+    lead(kube, age_s=60, namespace="elsewhere")
+    assert operators(kube, "--lease", "elsewhere/backstay") == {"ns": False}
+
+
+def test_each_namespace_is_judged_by_its_own_operator(kube: FakeReader) -> None:
+    other = reported.pair("erp")
+    other["metadata"]["namespace"] = "other"
+    kube.put(other)
+    lead(kube, age_s=60, namespace="other")
+    assert operators(kube, "-A") == {"ns": True, "other": False}
+    states = {p["namespace"]: p["state"] for p in document(kube, "status", "-A")["pairs"]}
+    assert states == {"ns": "Fine", "other": "Unknown"}
+    assert ran(kube, "doctor", "-A").stdout.count(" operator: Lease") == 2

@@ -30,7 +30,7 @@ def seen(
         sites=tuple(Site.model_validate(body) for body in sites),
         policies=tuple(ProtectionPolicy.model_validate(body) for body in policies),
     )
-    return overview(objects, leader, NOW)
+    return overview(objects, {"ns": leader}, NOW)
 
 
 def text(shown: Overview, width: int | None = 80, *, with_namespace: bool = False) -> str:
@@ -140,7 +140,7 @@ def test_what_is_not_understood_is_unknown_and_never_left_out() -> None:
     odd = [
         Unreadable(kind=k, namespace="ns", name="x", why="odd") for k in ("ReplicationPair", "Site")
     ]
-    shown = overview(Inventory(unreadable=tuple(odd)), LEADS, NOW)
+    shown = overview(Inventory(unreadable=tuple(odd)), {"ns": LEADS}, NOW)
     assert [pair.danger for pair in shown.pairs] == ["Unknown"]
     assert [trouble.kind for trouble in shown.troubles] == ["Site"]
     assert not shown.all_met
@@ -148,7 +148,7 @@ def test_what_is_not_understood_is_unknown_and_never_left_out() -> None:
 
 def test_programs_get_null_for_what_is_unknown() -> None:
     document = overview_document(seen(*ALL_KINDS, leader=UNSEEN))
-    assert document["operator"] == {"leads": None, "message": UNSEEN.says}
+    assert document["operators"] == [{"namespace": "ns", "leads": None, "message": UNSEEN.says}]
     by_name = {pair["name"]: pair for pair in document["pairs"]}
     assert by_name["mail"] == {
         "namespace": "ns",

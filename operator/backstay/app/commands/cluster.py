@@ -82,23 +82,31 @@ class Cluster:
             raise NotFound(f"ReplicationPair {self.namespace}/{name}: {found.why}")
         return found
 
-    async def leader(self) -> Leader:
-        """Whether an operator leads, by the first of its likely Leases that is there."""
+    async def leader(self, namespace: str) -> Leader:
+        """Whether an operator leads in a namespace, by the first of its likely Leases there is."""
         seen = None
-        for namespace, name in self.lease_places():
-            seen = await self._lease(namespace, name)
+        for place in self.lease_places(namespace):
+            seen = await self._lease(*place)
             if isinstance(seen, LeaseSeen):
                 break
         assert seen is not None
         return judge_leader(seen, self.clock.now())
 
-    def lease_places(self) -> list[tuple[str, str]]:
-        """Where the operator's Lease may be; the last one is told of when none has it."""
+    async def leaders(self, objects: Inventory) -> dict[str, Leader]:
+        """The same for each namespace that has pairs, or the one that is looked at."""
+        wanted = {pair.metadata.namespace for pair in objects.pairs}
+        if self.namespace is not None or not wanted:
+            wanted.add(self.namespace or LEASE_NAMESPACE)
+        names = sorted(wanted)
+        found = await asyncio.gather(*(self.leader(name) for name in names))
+        return dict(zip(names, found, strict=True))
+
+    def lease_places(self, namespace: str) -> list[tuple[str, str]]:
+        """Where the Lease of the operator may be that works in the namespace."""
         if self.lease is not None:
-            namespace, _, name = self.lease.rpartition("/")
-            return [(namespace or self.namespace or LEASE_NAMESPACE, name)]
-        places = dict.fromkeys([LEASE_NAMESPACE, self.namespace or LEASE_NAMESPACE])
-        return [(place, LEASE_NAME) for place in reversed(places)]
+            given, _, name = self.lease.rpartition("/")
+            return [(given or namespace, name)]
+        return [(place, LEASE_NAME) for place in dict.fromkeys((namespace, LEASE_NAMESPACE))]
 
     async def _lease(self, namespace: str, name: str) -> LeaseSeen | LeaseUnseen:
         place = f"{namespace}/{name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 
 from backstay.api.crds import crd
 from backstay.api.v1alpha1 import KINDS, Resource, Site
@@ -33,17 +34,21 @@ async def show_checkup(cluster: Cluster, screen: Screen, site: str | None) -> in
     """All checks were shown, the bad ones first; 1 when there is a bad one."""
     # The first question is one that everybody may ask: without an answer nothing can be checked.
     rights = [await _right(cluster, access, commands) for access, commands in NEEDS]
-    checks = [*check_leader(await cluster.leader())]
-    checks += await asyncio.gather(*(_crd(cluster, model) for model in KINDS))
-    checks += rights
+    checks = list(await asyncio.gather(*(_crd(cluster, model) for model in KINDS)))
+    objects = Inventory()
     try:
-        checks += await _objects(cluster, await cluster.inventory(), site)
+        objects = await cluster.inventory()
+        checks += await _objects(cluster, objects, site)
     except BackstayError as error:
         step = "see the checks of CRDs and rights"
         unread = Check(
             name="Readable", level="bad", about="objects", says=error.message, next_step=step
         )
         checks.append(unread)
+    leaders = await cluster.leaders(objects)
+    # Several namespaces may have one operator.
+    checks += chain.from_iterable(check_leader(leader) for leader in set(leaders.values()))
+    checks += rights
     checks.sort(key=lambda check: LEVELS.index(check.level))
     if screen.is_json:
         screen.document(checkup_document(checks))
@@ -57,7 +62,8 @@ async def _right(cluster: Cluster, access: Access, commands: Sequence[str]) -> C
     if access == GET_CRD:
         namespace = None
     elif access == GET_LEASE:
-        namespace = cluster.lease_places()[0][0]
+        # Where it is looked for first; for all namespaces it is the right to do so in each.
+        namespace = cluster.lease_places(namespace)[0][0] if namespace else None
     where = "the cluster" if namespace is None else f"namespace {namespace}"
     allowed = await cluster.kube.may(access, namespace)
     return check_right(f"{access} in {where}", commands, allowed)

@@ -19,7 +19,7 @@ async def show_explanation(cluster: Cluster, screen: Screen, name: str) -> int:
     around = Around(
         policy=objects.policy(cluster.namespace, pair.spec.policy_ref.name),
         sites={site: objects.site(cluster.namespace, site) for site in pair.spec.sites},
-        leader=await cluster.leader(),
+        leader=await cluster.leader(cluster.namespace),
     )
     now = cluster.clock.now()
     shown = explain(pair, around, now)

@@ -10,8 +10,7 @@ from backstay.report.overview import overview, overview_document, overview_lines
 async def show_status(cluster: Cluster, screen: Screen) -> int:
     """The overview was shown; 0 when every promise is kept, else 1."""
     objects = await cluster.inventory()
-    leader = await cluster.leader()
-    shown = overview(objects, leader, cluster.clock.now())
+    shown = overview(objects, await cluster.leaders(objects), cluster.clock.now())
     if screen.is_json:
         screen.document(overview_document(shown))
     else:

@@ -45,7 +45,7 @@ async def sync_pair(cluster: Cluster, screen: Screen, name: str, wait_s: float |
     asked = parsed(ReplicationPair, body)
     if isinstance(asked, Unreadable):
         raise NotFound(f"ReplicationPair {cluster.namespace}/{name}: {asked.why}")
-    leader = await cluster.leader()
+    leader = await cluster.leader(cluster.namespace)
     if wait_s is None:
         shown = progress_of(asked, asked, leader, cluster.clock.now())
         if screen.is_json:
@@ -88,7 +88,7 @@ async def _conclude(cluster: Cluster, screen: Screen, value: str, end: End) -> i
         return 0 if good else 1
     after = f"after {age_text(end.elapsed_s)}"
     if end.timed_out:
-        leader = await cluster.leader()
+        leader = await cluster.leader(pair.namespace)
         screen.line(f"{pair.key} was not handled {after}: {shown.says}", "bad")
         screen.line(f"Ready={pair.ready}, {pair.reason}: {pair.why}")
         if leader.leads is not True:
