@@ -120,12 +120,12 @@ def check_right(what: str, needed_for: Sequence[str], allowed: bool) -> Check:
     """Whether the user may do what commands of the plugin need; `what` is verb and resource."""
     commands, about = ", ".join(needed_for), f"you: {what}"
     if allowed:
-        return Check(name="UserMay", level="ok", about=about, says=f"allowed ({commands})")
+        return Check(name="UserMay", level="ok", about=about, says=f"allowed, for {commands}")
     return Check(
         name="UserMay",
         level="warn",
         about=about,
-        says=f"not allowed: {commands} will not do all of their work for you",
+        says=f"not allowed; needed for {commands}",
         next_step="ask for a role with it; the chart has viewer and editor",
     )
 
@@ -164,13 +164,16 @@ def _ready(about: str, ready: Saying) -> Check:
 
 def check_secret(site: Site, secret: Secret) -> Check:
     """Whether the Site's Secret has a key that ssh can read without asking."""
-    name = f"{site.metadata.namespace}/{site.spec.ssh.secret_ref.name}"
-    about, store = f"Secret {name}", "kubectl create secret generic --from-file=ssh-privatekey=FILE"
+    namespace, name = site.metadata.namespace, site.spec.ssh.secret_ref.name
+    about, store = f"Secret {namespace}/{name}", f"put the private key's file under {PRIVATE_KEY}"
     level: Level = "bad"
     if isinstance(secret, Unread):
         level, says, store = "unknown", secret.why, "look at it as somebody who may read Secrets"
     elif secret is None:
         says = f"does not exist, and Site {site.metadata.name} logs in with it"
+        store = (
+            f"kubectl -n {namespace} create secret generic {name} --from-file={PRIVATE_KEY}=FILE"
+        )
     elif PRIVATE_KEY not in secret:
         says = f"has no key {PRIVATE_KEY} (it has {', '.join(sorted(secret)) or 'none'})"
     elif (fault := private_key_fault(secret[PRIVATE_KEY])) is not None:

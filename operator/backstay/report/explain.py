@@ -234,7 +234,7 @@ def _against(judged: PairJudgement, around: Around) -> str:
         return parts
     late_s = int(judged.lag_s) - interval_s
     if late_s <= 0:
-        return f"{parts}; the next snapshot is due in {-late_s} s"
+        return f"{parts}; by the interval the next is due in {-late_s} s"
     return f"{parts}; {interval_s} s of the lag are the interval, {late_s} s are beyond it"
 
 

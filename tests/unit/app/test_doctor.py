@@ -35,7 +35,7 @@ def test_doctor_is_1_for_a_bad_thing_and_names_it_first(kube: FakeReader) -> Non
     assert done.exit_code == 1
     first = done.stdout.splitlines()[:2]
     assert first[0] == "bad      Secret ns/key: does not exist, and Site a logs in with it"
-    assert "next: kubectl create secret" in first[1]
+    assert "next: kubectl -n ns create secret generic key" in first[1]
 
 
 @pytest.mark.parametrize(
@@ -119,3 +119,24 @@ def test_names_are_completed_from_the_cluster_and_silence_is_no_name(kube: FakeR
     assert names_of("Site", None, "ns", kube.toolbox()) == ["a", "b"]
     kube.failure = Stalled("NoRights", "403")
     assert names_of("Site", None, None, kube.toolbox()) == []
+
+
+SICK = """\
+bad      Secret ns/key: has no key ssh-privatekey (it has id_ed25519)
+         next: put the private key's file under ssh-privatekey
+warn     Site ns/b host h1: its clock is 3 s ahead of the operator's
+         next: run an NTP service at the host
+warn     you: patch replicationpairs.backstay.dev in namespace ns: not allowed;
+         needed for sync
+         next: ask for a role with it; the chart has viewer and editor
+ok       CRD sites.backstay.dev: serves v1alpha1 with the """
+
+
+def test_doctor_shows_the_bad_first_each_with_the_next_step(kube: FakeReader) -> None:
+    kube.secrets["ns", "key"] = {"id_ed25519": openssh()}
+    kube.denied.add("patch replicationpairs.backstay.dev")
+    site = next(body for body in kube.objects.values() if body["metadata"]["name"] == "b")
+    site["status"]["hosts"][0]["clockSkewSeconds"] = 3
+    done = ran(kube, "doctor", COLUMNS="80")
+    assert done.stdout.startswith(SICK)
+    assert SICK in (CHART.parents[2] / "docs" / "kubectl-backstay.md").read_text(encoding="utf-8")

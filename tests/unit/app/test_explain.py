@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fakes import reported
 from fakes.commandline import document, ran
 from fakes.reader import FakeReader
@@ -36,6 +38,7 @@ def test_explain_shows_the_chain_and_the_next_step(kube: FakeReader) -> None:
     done = ran(kube, "explain", "erp", COLUMNS="80")
     assert done.exit_code == 1
     assert done.stdout == EXPLAINED
+    assert EXPLAINED in (Path(__file__).parents[3] / "docs" / "kubectl-backstay.md").read_text()
     assert [f["state"] for f in document(kube, "explain", "erp")["facts"]].count("bad") == 3
 
 

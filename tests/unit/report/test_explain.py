@@ -60,7 +60,7 @@ def test_the_lag_is_shown_as_a_sum_with_its_parts() -> None:
     near = says(told(reported.pair("erp", lag_s=87)), "lag")
     assert near == (
         "2030-01-01T01:00:00Z − 2030-01-01T00:58:33Z = 87 s; RPO 300 s: 213 s are left; "
-        "the next snapshot is due in 63 s"
+        "by the interval the next is due in 63 s"
     )
     far = says(told(reported.pair("erp", lag_s=1200, met="False")), "lag")
     assert "= 1200 s; RPO 300 s: exceeded by 900 s" in far

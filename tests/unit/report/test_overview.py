@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +75,11 @@ def test_the_screen_has_the_worst_first_and_says_why() -> None:
 
 
 REFUSED = "h1: the host refused the key"
+
+
+def test_the_manual_shows_this_very_screen() -> None:
+    manual = Path(__file__).parents[3] / "docs" / "kubectl-backstay.md"
+    assert SCREEN in manual.read_text(encoding="utf-8")
 
 
 def test_in_a_pipe_nothing_is_cut() -> None:
