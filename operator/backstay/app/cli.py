@@ -1,47 +1,79 @@
-"""`kubectl backstay`: a reader of what the operator would do."""
+"""`kubectl backstay`: the table of its commands. It reads, and has the operator look; no more.
+
+What a command needs is imported when it runs, so that help and completion start fast.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import shlex
-import sys
-from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from backstay.adapters.clock import SystemClock
-from backstay.adapters.host.hosts import Leader, OpenSshHosts, Setup
-from backstay.adapters.host.transfers import OpenSshTransfers
-from backstay.adapters.kube.client import KubeClient, default_kubeconfig, default_namespace
-from backstay.adapters.kube.objects import KubeObjects
-from backstay.app.hostzip import pack_host_program
-from backstay.app.manifests import Laid, ManifestError, lay
-from backstay.app.preview import DryRunDirectory, RoutePreview, preview_pair
-from backstay.controllers.book import Book
-from backstay.controllers.hosts import HostFinder
-from backstay.controllers.keys import ObjectKey
-from backstay.controllers.shares import Shares
-from backstay.domain.pairs import Conflict
-from backstay.plan.naming import short_id
-
-# A preview holds no Lease; this long a host keeps a session of it that says nothing.
-SESSION_S = 30.0
+from backstay.app.commands.asked import Asked, Output
 
 app = typer.Typer(
     name="kubectl backstay",
-    help="Disaster recovery of ZFS datasets: see what the operator does, before it does it.",
+    help="Disaster recovery of ZFS datasets: see what is true, and what the operator does.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
+def _names(kind: str) -> Any:
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        from backstay.app.commands.cluster import Toolbox
+        from backstay.app.commands.completion import names_of
+
+        given = (ctx.params.get("kubeconfig"), ctx.params.get("namespace"))
+        return [n for n in names_of(kind, *given, Toolbox()) if n.startswith(incomplete)]
+
+    return complete
+
+
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="Namespace; that of the kubeconfig by default."),
+]
+Everywhere = Annotated[
+    bool, typer.Option("--all-namespaces", "-A", help="All namespaces of the cluster.")
+]
+Kubeconfig = Annotated[
+    str | None, typer.Option(envvar="KUBECONFIG", help="Path of the kubeconfig.")
+]
+Lease = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BACKSTAY_LEASE",
+        help="The operator's Lease as NAMESPACE/NAME; by default backstay in the namespace, then "
+        "in namespace backstay.",
+    ),
+]
+OutputFormat = Annotated[
+    Output, typer.Option("--output", "-o", help="text for people, json for programs.")
+]
+PairName = Annotated[
+    str,
+    typer.Argument(
+        metavar="PAIR",
+        help="Name of a ReplicationPair.",
+        autocompletion=_names("ReplicationPair"),
+    ),
+]
+TEXT = Output.TEXT
+
+
 def main() -> None:
     """Runs the command line."""
-    app()
+    app(prog_name="kubectl-backstay")
+
+
+def complete() -> None:
+    """Answers kubectl, which runs `kubectl_complete-backstay` for completions of this plugin."""
+    from backstay.app.commands.completion import print_answer
+
+    print_answer(main)
 
 
 @app.command()
@@ -51,9 +83,122 @@ def version() -> None:
 
 
 @app.command()
+def status(
+    ctx: typer.Context,
+    *,
+    namespace: Namespace = None,
+    everywhere: Everywhere = False,
+    kubeconfig: Kubeconfig = None,
+    lease: Lease = None,
+    output: OutputFormat = TEXT,
+) -> None:
+    """Show all pairs, the most endangered first, and what else is not ready.
+
+    Exit status: 0 all promises are kept, 1 one is not or that is unknown, 2 nothing could be read.
+    """
+    from backstay.app.commands.cluster import run
+    from backstay.app.commands.status import show_status
+
+    asked = _asked(namespace, kubeconfig, lease, output, everywhere=everywhere)
+    raise typer.Exit(run(show_status, asked, ctx.obj))
+
+
+@app.command()
+def explain(
+    ctx: typer.Context,
+    *,
+    pair: PairName,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    lease: Lease = None,
+    output: OutputFormat = TEXT,
+) -> None:
+    """Show why a pair meets its RPO or does not, from its policy to its recovery point.
+
+    Exit status: 0 the promise is kept, 1 it is not or that is unknown, 2 it could not be read.
+    """
+    from backstay.app.commands.cluster import run
+    from backstay.app.commands.explain import show_explanation
+
+    asked = _asked(namespace, kubeconfig, lease, output)
+    raise typer.Exit(
+        run(lambda cluster, screen: show_explanation(cluster, screen, pair), asked, ctx.obj)
+    )
+
+
+@app.command()
+def sync(
+    ctx: typer.Context,
+    *,
+    pair: PairName,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until it was done.")] = False,
+    timeout: Annotated[
+        str, typer.Option(help="How long to wait at most, as in 30s, 10m or 2h.")
+    ] = "10m",
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    lease: Lease = None,
+    output: OutputFormat = TEXT,
+) -> None:
+    """Have the operator look at a pair now, by an annotation that changes nothing else.
+
+    Exit status with --wait: 0 it is Ready, 1 it is not or time ran out, 2 it could not be asked.
+    """
+    from backstay.api.values import duration_seconds
+    from backstay.app.commands.cluster import run
+    from backstay.app.commands.sync import sync_pair
+
+    try:
+        wait_s = float(duration_seconds(timeout)) if wait else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--timeout") from None
+    asked = _asked(namespace, kubeconfig, lease, output)
+    raise typer.Exit(
+        run(lambda cluster, screen: sync_pair(cluster, screen, pair, wait_s), asked, ctx.obj)
+    )
+
+
+@app.command()
+def doctor(
+    ctx: typer.Context,
+    *,
+    site: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SITE]",
+            help="Only this Site.",
+            autocompletion=_names("Site"),
+            show_default=False,
+        ),
+    ] = None,
+    namespace: Namespace = None,
+    everywhere: Everywhere = False,
+    kubeconfig: Kubeconfig = None,
+    lease: Lease = None,
+    output: OutputFormat = TEXT,
+) -> None:
+    """Check CRDs, rights, Secrets, keys, hosts and the operator, as far as the API server knows.
+
+    Exit status: 0 nothing is bad, 1 something is, 2 nothing could be read.
+    """
+    from backstay.app.commands.cluster import run
+    from backstay.app.commands.doctor import show_checkup
+
+    asked = _asked(namespace, kubeconfig, lease, output, everywhere=everywhere)
+    raise typer.Exit(
+        run(lambda cluster, screen: show_checkup(cluster, screen, site), asked, ctx.obj)
+    )
+
+
+@app.command()
 def preview(
+    *,
     pair: Annotated[
-        str | None, typer.Argument(help="Name of a ReplicationPair in the cluster.")
+        str | None,
+        typer.Argument(
+            help="Name of a ReplicationPair in the cluster.",
+            autocompletion=_names("ReplicationPair"),
+        ),
     ] = None,
     file: Annotated[
         list[Path] | None,
@@ -61,13 +206,8 @@ def preview(
             "--filename", "-f", help="Manifests, laid over the cluster; all their pairs are shown."
         ),
     ] = None,
-    namespace: Annotated[
-        str | None,
-        typer.Option("--namespace", "-n", help="Namespace; that of the kubeconfig by default."),
-    ] = None,
-    kubeconfig: Annotated[
-        str | None, typer.Option(envvar="KUBECONFIG", help="Path of the kubeconfig.")
-    ] = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
     installation: Annotated[
         str | None,
         typer.Option(
@@ -75,6 +215,7 @@ def preview(
             help="The operator's installation id; <namespace>/backstay by default.",
         ),
     ] = None,
+    output: OutputFormat = TEXT,
 ) -> None:
     """Print the very commands that a pass over a pair would run now. Only reads.
 
@@ -83,85 +224,25 @@ def preview(
     kubectl backstay preview erp              what the next pass would do
     """
     if (pair is None) == (not file):
-        sys.exit("preview: name a pair, or give manifests with -f FILE")
-    config = kubeconfig or default_kubeconfig()
-    place = namespace or default_namespace(config)
-    wanted = [] if pair is None else [ObjectKey("ReplicationPair", place, pair)]
-    try:
-        good = asyncio.run(
-            _preview(config, (place, installation or f"{place}/backstay"), wanted, file or [])
-        )
-    except ManifestError as error:
-        sys.exit(f"preview: {error}")
-    sys.exit(0 if good else 1)
+        raise typer.BadParameter("name a pair, or give manifests with -f FILE")
+    from backstay.app.commands.preview import show_preview
+
+    asked = _asked(namespace, kubeconfig, None, output)
+    raise typer.Exit(show_preview(asked, installation, pair, file or []))
 
 
-class _LaidKube(KubeObjects):
-    """The cluster, with the Secrets of manifests laid over it."""
-
-    secrets: Mapping[tuple[str, str], Mapping[str, bytes]] = {}
-
-    async def get_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
-        """The data of a Secret from a manifest, else from the cluster."""
-        return self.secrets.get((namespace, name)) or await super().get_secret(namespace, name)
-
-
-async def _preview(
-    kubeconfig: str, place: tuple[str, str], wanted: list[ObjectKey], files: Sequence[Path]
-) -> bool:
-    """Whether everything that was asked for could be shown."""
-    namespace, installation = place
-    clock, client = SystemClock(), KubeClient(kubeconfig)
-    kube = _LaidKube(client, clock, [namespace], lambda _verb, _reason: None)
-    leader = Leader(
-        installation_id=installation,
-        short_id=short_id(installation),
-        process_id="preview",
-        term=lambda: 0,
-        remaining_s=lambda: SESSION_S,
+def _asked(
+    namespace: str | None,
+    kubeconfig: str | None,
+    lease: str | None,
+    output: Output,
+    *,
+    everywhere: bool = False,
+) -> Asked:
+    return Asked(
+        namespace=namespace,
+        all_namespaces=everywhere,
+        kubeconfig=kubeconfig,
+        lease=lease,
+        output=output,
     )
-    hosts = OpenSshHosts(Setup(program=pack_host_program(), leader=leader, clock=clock))
-    try:
-        laid, unread = await lay(kube, files, namespace)
-        if unread is not None:
-            typer.echo(f"# the cluster could not be read: {unread}", err=True)
-        kube.secrets = laid.secrets
-        finder = HostFinder(laid.registry, kube, DryRunDirectory(hosts), leader.term)
-        shares = Shares(laid.registry, finder, Book(), leader.short_id)
-        shown = [await _show(key, laid, shares, clock) for key in wanted or laid.pairs]
-        return all(shown) and bool(shown)
-    finally:
-        await hosts.close()
-        await client.close()
-
-
-async def _show(key: ObjectKey, laid: Laid, shares: Shares, clock: SystemClock) -> bool:
-    entry = laid.registry.entry(key)
-    resolved = shares.resolve(key.namespace, key.name)
-    if resolved is None:
-        why = "does not exist" if entry is None else f"is invalid: {entry.value}"
-        typer.echo(f"# {key} {why}", err=True)
-        return False
-    if isinstance(resolved, Conflict):
-        typer.echo(f"# {key}: {resolved.reason}: {resolved.message}", err=True)
-        return False
-    if resolved.suspended:
-        typer.echo(f"# {key} is suspended: a pass would do nothing; if it were not:")
-    previews = await preview_pair(resolved, shares, OpenSshTransfers(clock), clock)
-    for shown in previews:
-        _print(shown)
-    return not any(shown.problems for shown in previews)
-
-
-def _print(shown: RoutePreview) -> None:
-    typer.echo(f"# {shown.route}")
-    for host, argv in shown.commands:
-        typer.echo(f"{host}$ {shlex.join(argv)}")
-    if shown.background:
-        typer.echo("# beside the pass, for as long as they take:")
-    for host, argv in shown.background:
-        typer.echo(f"{host}$ {shlex.join(argv)}")
-    if not shown.commands and not shown.background and not shown.problems:
-        typer.echo("# nothing to do")
-    for where, why in shown.problems.items():
-        typer.echo(f"# {where}: {why.reason}: {why.message}")

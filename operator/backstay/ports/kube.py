@@ -117,3 +117,47 @@ class KubePort(LeasePort, Protocol):
         `Gone` when the object was deleted or re-created.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Something that a user may do or not. `group` is empty for the core API."""
+
+    verb: str
+    resource: str
+    group: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
+
+
+class ReaderPort(Protocol):
+    """What a person with a kubeconfig does: reads, and asks for a look. Raises as `KubePort`."""
+
+    def list_all(self, kind: str) -> AsyncIterator[Body]:
+        """All objects of a kind in the namespaces that were asked for."""
+        ...
+
+    async def read_object(self, kind: str, namespace: str, name: str) -> Body | None:
+        """One object, or None when there is none of that name."""
+        ...
+
+    async def request_look(self, kind: str, namespace: str, name: str, value: str) -> Body:
+        """The object has this value in its annotation `requested-at`; returns it as stored."""
+        ...
+
+    async def get_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """The data of a Secret, or None when there is none."""
+        ...
+
+    async def read_lease(self, namespace: str, name: str) -> LeaseRecord | None:
+        """The Lease as stored, or None when there is none."""
+        ...
+
+    async def read_crd(self, kind: str) -> Body | None:
+        """The CustomResourceDefinition of a kind, or None when it is not installed."""
+        ...
+
+    async def may(self, access: Access, namespace: str | None) -> bool:
+        """Whether the user may do so in the namespace; None is all of the cluster."""
+        ...

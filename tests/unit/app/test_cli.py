@@ -26,5 +26,5 @@ def test_version_is_that_of_the_package() -> None:
 @pytest.mark.parametrize("arguments", [[], ["erp", "-f", "pair.yaml"]])
 def test_preview_wants_a_pair_or_manifests_and_not_both(arguments: list[str]) -> None:
     done = RUNNER.invoke(app, ["preview", *arguments])
-    assert done.exit_code != 0
-    assert "name a pair, or give manifests" in str(done.exception)
+    assert done.exit_code == 2
+    assert "name a pair, or give manifests" in done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
+import yaml
 from kubernetes.aio import client as k8s
 from kubernetes.aio import config as k8s_config
 
@@ -27,6 +28,11 @@ JSON = "application/json"
 QUOTED = 200
 # The client's functions have no annotations.
 _config: Any = k8s_config
+# A file that is empty, of another shape or no YAML makes the client stumble anywhere (37.0, tried).
+_BAD_KUBECONFIG = (
+    *(k8s_config.ConfigException, OSError, yaml.YAMLError),
+    *(AttributeError, KeyError, TypeError, ValueError),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +124,7 @@ class KubeClient:
                 )
             else:
                 _config.load_incluster_config(client_configuration=configuration)
-        except (k8s_config.ConfigException, OSError, ValueError) as error:
+        except _BAD_KUBECONFIG as error:
             raise Unreachable(
                 Reason.UNREACHABLE, f"no credentials for the API server: {error}"
             ) from error
@@ -135,7 +141,7 @@ def default_namespace(kubeconfig: str) -> str:
     """The namespace of the kubeconfig's current context; `default` when it names none."""
     try:
         _, current = _config.list_kube_config_contexts(kubeconfig)
-    except (k8s_config.ConfigException, OSError):
+    except _BAD_KUBECONFIG:
         return "default"
     return str(current["context"].get("namespace") or "default")
 

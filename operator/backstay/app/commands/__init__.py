@@ -1,0 +1,1 @@
+"""The commands of `kubectl backstay`, a module each: read, let a pure room judge, show."""

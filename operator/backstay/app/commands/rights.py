@@ -1,0 +1,29 @@
+"""What the user must be allowed to do, for which command."""
+
+from __future__ import annotations
+
+from backstay.api.kinds import GROUP
+from backstay.api.v1alpha1 import KINDS
+from backstay.ports.kube import Access
+
+READERS = ("status", "explain", "doctor", "preview")
+
+LISTS: tuple[Access, ...] = tuple(
+    Access(verb="list", resource=model.info.plural, group=GROUP) for model in KINDS
+)
+"""All that status, explain and completion cannot do without."""
+GET_PAIR = Access(verb="get", resource="replicationpairs", group=GROUP)
+PATCH_PAIR = Access(verb="patch", resource="replicationpairs", group=GROUP)
+GET_SECRET = Access(verb="get", resource="secrets")
+GET_LEASE = Access(verb="get", resource="leases", group="coordination.k8s.io")
+GET_CRD = Access(verb="get", resource="customresourcedefinitions", group="apiextensions.k8s.io")
+
+NEEDS: tuple[tuple[Access, tuple[str, ...]], ...] = (
+    *((access, READERS) for access in LISTS),
+    (GET_PAIR, ("sync",)),
+    (PATCH_PAIR, ("sync",)),
+    (GET_LEASE, ("status", "explain", "sync", "doctor")),
+    (GET_SECRET, ("preview", "doctor")),
+    (GET_CRD, ("doctor",)),
+)
+"""In the namespace that is looked at; the Lease in the operator's, CRDs in the whole cluster."""
