@@ -83,6 +83,8 @@ class Core:
         """Every pipe that was begun, oldest first."""
         self.unmarked: list[Transfer] = []
         """Streams that began without a bookmark of their snapshot: there must be none."""
+        self.faults: list[str] = []
+        """Kinds of objects whose work broke on a fault of ours."""
         self._hosts: dict[str, FakeHost] = {}
         self._uids = 0
         self._start()
@@ -361,5 +363,10 @@ class Core:
             self,  # type: ignore[arg-type]
             self.clock,
             farewell,
-            ObjectHooks(ring=self.ring, sink=self, viewed=self.facts.__setitem__),
+            ObjectHooks(
+                ring=self.ring,
+                sink=self,
+                viewed=self.facts.__setitem__,
+                broke=self.faults.append,
+            ),
         )

@@ -91,9 +91,8 @@ class HostEngine:
         hooks = PassHooks(ring=post.ring, reported=reported, superseded=post.leadership.superseded)
         self._passes = RoutePasses(shares, OpenSshTransfers(post.clock), post.clock, hooks)
         farewell = Farewell(shares, post.kube, self._passes, FINALIZER)
-        self._objects = ObjectRuns(
-            shares, post.kube, post.clock, farewell, ObjectHooks(ring=post.ring, sink=post.writer)
-        )
+        told = ObjectHooks(ring=post.ring, sink=post.writer, broke=post.metrics.count_fault)
+        self._objects = ObjectRuns(shares, post.kube, post.clock, farewell, told)
 
     async def run(self, key: Key) -> Outcome:
         """A pass over a route, or the work on an object."""

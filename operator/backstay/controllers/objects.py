@@ -25,6 +25,7 @@ from backstay.domain.pairs import Conflict, HostKey
 from backstay.plan.resolve import ResolvedPair, policy_conflict
 from backstay.ports.clock import Clock
 from backstay.ports.kube import Gone, KubePort, ObjectRef
+from backstay.report.fault import fault_status, judged_rpo_s
 from backstay.report.invalid import invalid_status
 from backstay.report.pair import PairFacts, pair_status, recovery_of
 from backstay.report.policy import policy_status
@@ -57,6 +58,8 @@ class ObjectHooks:
     sink: StatusSink
     viewed: Callable[[ObjectKey, PairFacts], None] = lambda _key, _facts: None
     """Called with the facts of a pair whenever they were judged, for the metrics."""
+    broke: Callable[[str], None] = lambda _kind: None
+    """Called with the kind of an object when a fault of ours ended the work on it."""
 
 
 class ObjectRuns:
@@ -74,11 +77,29 @@ class ObjectRuns:
         self._hooks = hooks
 
     async def run(self, key: ObjectKey) -> Again | None:
-        """The object's status is true as of now; returns when it must be looked at again."""
+        """The object's status is true as of now; returns when it must be looked at again.
+
+        A fault of ours is said in the status and raised: who runs this logs it and backs off.
+        """
         entry = self._registry.entry(key)
         if entry is None:
             await self._farewell.gone(key)
             return None
+        try:
+            return await self._work(entry)
+        except BackstayError:
+            raise
+        except Exception as bug:
+            self._say_fault(entry, bug)
+            raise
+
+    def _say_fault(self, entry: Entry, bug: Exception) -> None:
+        self._hooks.broke(entry.ref.kind)
+        said = f"{entry.ref}: a fault of backstay itself, please report it: {bug!r}"
+        status = fault_status(entry.status, said, entry.generation, self._now())
+        self._sink.publish(entry.ref, status, rpo_s=judged_rpo_s(entry.status))
+
+    async def _work(self, entry: Entry) -> Again | None:
         match entry.value:
             case Invalid() as invalid:
                 if entry.deleting and FINALIZER in entry.finalizers:
