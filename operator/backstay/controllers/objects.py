@@ -15,6 +15,7 @@ from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy, ProtectionP
 from backstay.api.v1alpha1.replicationpair import ReplicationPair, ReplicationPairStatus
 from backstay.api.v1alpha1.site import Site, SiteStatus
 from backstay.api.words import Reason
+from backstay.controllers.book import UNSEEN_FIRST_S
 from backstay.controllers.farewell import Farewell
 from backstay.controllers.keys import Key, ObjectKey
 from backstay.controllers.registry import Entry, Invalid
@@ -35,7 +36,13 @@ log = structlog.get_logger(__name__)
 
 FINALIZER = "backstay.dev/bookmarks"
 SITE_LOOK_S = 60.0
-SITE_RETRY_S = 10.0
+PATIENCE_S: Mapping[str, float] = {
+    # For how long at most a Site leaves a host alone that did not answer. Without a Secret nobody
+    # logs in; what a human mends at the host is seen within the minute; a lost host has time.
+    Reason.SECRET_MISSING: UNSEEN_FIRST_S,
+    Reason.UNREACHABLE: 120.0,
+    Reason.TIMEOUT: 120.0,
+}
 HELLO_DEADLINE_S = 45.0
 """A host that is fed the program through a slow link for the first time needs some seconds."""
 POLICY_LOOK_S = 3600.0
@@ -214,8 +221,22 @@ class ObjectRuns:
         )
         self._sink.publish(entry.ref, status.document(), rpo_s=None)
         self._wake_pairs(namespace, name)
-        bad = any(view.problem is not None for view in views)
-        return Again(in_s=SITE_RETRY_S if bad else SITE_LOOK_S)
+        return Again(in_s=self._next_look_s(entry, dict(zip(keys, views, strict=True))))
+
+    def _next_look_s(self, entry: Entry, seen: Mapping[HostKey, HostView]) -> float:
+        """A minute while all is well; who does not answer is asked again later each time."""
+        book, asked = self._shares.book, (entry.ref.uid, entry.generation, entry.requested_at)
+        pauses = []
+        for key, view in seen.items():
+            if view.problem is not None:
+                patience_s = PATIENCE_S.get(view.problem.reason, SITE_LOOK_S)
+                pauses.append(book.missed(key, asked, patience_s))
+                continue
+            pauses.append(SITE_LOOK_S)
+            if book.answered(key):
+                for route in self._shares.host_is_back(key):
+                    self._hooks.ring(route)
+        return min(pauses)
 
     def _wake_pairs(self, namespace: str, site: str) -> None:
         """Pairs of the Site are judged anew: what their last pass could not see may be there."""

@@ -13,12 +13,10 @@ from backstay.controllers.book import Book
 from backstay.controllers.hosts import HostFinder
 from backstay.controllers.registry import Registry
 from backstay.controllers.scheduler import Again
-from backstay.domain.pairs import Conflict, PairState, Route, RouteTask
+from backstay.domain.pairs import Conflict, HostKey, PairState, Route, RouteTask
 from backstay.plan.claims import refused_claims
 from backstay.plan.resolve import ResolvedPair, resolve_pair
 
-UNSEEN_RETRY_S = 10.0
-"""After a pass that could not see a side: a host that comes back is found within this time."""
 LOOK_S = 60.0
 """After a pass that brought nothing: the pools are looked at this often to find what a human or a
 stream in the background has done."""
@@ -95,13 +93,15 @@ class Shares:
     def due(self, route: Route, now: datetime, now_s: float) -> RouteShare | None:
         """What a pass now would serve; None when nothing is on the route any more.
 
-        A pass takes along what falls due within its own expected duration.
+        A pass takes along what falls due within its own expected duration, and all that waits for
+        a side that was not seen: one login tells for all of them.
         """
         resolved = self.on_route(route)
         if not resolved:
             return None
         horizon = max(self.book.mean_duration_s(route), SOONEST_S)
-        chosen = [r for r in resolved if self._wait_s(r, route, now, now_s) <= horizon]
+        ripe = {r.key for r in resolved if self._wait_s(r, route, now, now_s) <= horizon}
+        chosen = [r for r in resolved if r.key in ripe or (ripe and self._is_unseen(r.key, route))]
         tasks = tuple(
             replace(r.shares[route], quarantined=self.book.quarantined(route, r.key))
             for r in chosen
@@ -120,6 +120,8 @@ class Shares:
     def began(self, route: Route, share: RouteShare) -> None:
         """A pass for these pairs begins; what wakes them from now on is for the next one."""
         self._awake -= {(route, key) for key in share.marks}
+        if any(self.is_new(route, key) for key in share.marks):
+            self.book.trust(route)
 
     def passed(self, route: Route, share: RouteShare) -> None:
         """The pass has served these pairs as they were when it began."""
@@ -129,6 +131,16 @@ class Shares:
     def wake(self, route: Route, pairs: Collection[str]) -> None:
         """The pairs are due: something of theirs has ended."""
         self._awake |= {(route, pair) for pair in pairs}
+
+    def host_is_back(self, host: HostKey) -> list[Route]:
+        """Pairs whose last pass could not see a side are due; returns their routes by the host."""
+        waiting = {
+            (route, pair)
+            for pair, route in self.book.states
+            if host in (route.source, route.target) and self._is_unseen(pair, route)
+        }
+        self._awake |= waiting
+        return sorted({route for route, _ in waiting})
 
     def next_due(self, route: Route, now: datetime, now_s: float) -> Again | None:
         """When the route's earliest pair is due, and by when that pass should start."""
@@ -146,7 +158,8 @@ class Shares:
         | the pair                                  | is due                                     |
         |-------------------------------------------|--------------------------------------------|
         | was never passed, edited, asked for, woken | now                                       |
-        | had a side that was not seen              | ten seconds after that pass began          |
+        | had a side that was not seen              | some seconds after that pass began, longer |
+        |                                           | each time, but no more than its interval   |
         | is in conflict, or the pass brought nothing | a minute after it began                  |
         | has a newer point                         | an interval after that point or that pass  |
         | has a failed member                       | when its pause ends, if that is earlier    |
@@ -159,13 +172,17 @@ class Shares:
             return 0.0
         since = now_s - look.began_s
         if state.problem is not None:
-            return min(UNSEEN_RETRY_S, pair.interval_s) - since
+            return min(look.rest_s, pair.interval_s) - since
         wait = min(LOOK_S, pair.interval_s) - since
         if look.has_news and state.point is not None and not any(m.conflict for m in state.members):
             # A wall clock that was set back must not put the next pass off.
             wait = pair.interval_s - max(_age_s(state, now), since)
         retry_at_s = self.book.retry_at_s(route, pair.key, look.began_s)
         return wait if retry_at_s is None else min(wait, retry_at_s - now_s)
+
+    def _is_unseen(self, pair: str, route: Route) -> bool:
+        state = self.book.states.get((pair, route))
+        return state is not None and state.problem is not None
 
     def _mark(self, key: str) -> tuple[object, ...]:
         namespace, name = key.split("/", 1)
