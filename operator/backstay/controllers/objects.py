@@ -30,7 +30,7 @@ from backstay.report.fault import fault_status, judged_rpo_s
 from backstay.report.invalid import invalid_status
 from backstay.report.pair import PairFacts, pair_status, recovery_of
 from backstay.report.policy import policy_status
-from backstay.report.site import HostView, site_status
+from backstay.report.site import HostView, first_site_status, site_status
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +82,8 @@ class ObjectRuns:
         self._clock = clock
         self._farewell = farewell
         self._hooks = hooks
+        self._greeted: set[str] = set()
+        """Sites, by uid, whose hosts were asked once."""
 
     async def run(self, key: ObjectKey) -> Again | None:
         """The object's status is true as of now; returns when it must be looked at again.
@@ -103,8 +105,9 @@ class ObjectRuns:
     def _say_fault(self, entry: Entry, bug: Exception) -> None:
         self._hooks.broke(entry.ref.kind)
         said = f"{entry.ref}: a fault of backstay itself, please report it: {bug!r}"
-        status = fault_status(entry.status, said, entry.generation, self._now())
-        self._sink.publish(entry.ref, status, rpo_s=judged_rpo_s(entry.status))
+        known = self._registry.status(entry.ref) or entry.status
+        status = fault_status(known, said, entry.generation, self._now())
+        self._sink.publish(entry.ref, status, rpo_s=judged_rpo_s(known))
 
     async def _work(self, entry: Entry) -> Again | None:
         match entry.value:
@@ -211,9 +214,16 @@ class ObjectRuns:
     async def _site(self, entry: Entry, site: Site) -> Again:
         namespace, name = entry.ref.namespace, entry.ref.name
         keys = [HostKey(namespace, name, host.name) for host in site.spec.hosts]
+        before = _parsed(SiteStatus, entry)
+        if not before.conditions and entry.ref.uid not in self._greeted:
+            # A first login may take most of a minute, for which nobody should look at nothing.
+            names = [key.host for key in keys]
+            before = first_site_status(names, generation=entry.generation, now=self._now())
+            self._sink.publish(entry.ref, before.document(), rpo_s=None)
         views = await asyncio.gather(*(self._greet(key) for key in keys))
+        self._greeted.add(entry.ref.uid)
         status = site_status(
-            _parsed(SiteStatus, entry),
+            before,
             views,
             generation=entry.generation,
             requested_at=entry.requested_at,
