@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from backstay.api.kinds import REQUESTED_AT
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
+from backstay.api.v1alpha1.site import Site
 from backstay.api.values import duration_seconds
 from backstay.controllers.book import Book
 from backstay.controllers.hosts import HostFinder
@@ -42,24 +43,36 @@ class Shares:
         self._awake: set[tuple[Route, str]] = set()
         self._refused: dict[str, Conflict] = {}
         self._refused_at: object = None
+        self._index: dict[Route, list[ResolvedPair]] = {}
+        self._indexed_at: object = None
 
     def resolve(self, namespace: str, name: str) -> ResolvedPair | Conflict | None:
         """The pair with its routes, why it has none, or None when there is no such valid pair."""
         pair = self.registry.pair(namespace, name)
-        if pair is None:
-            return None
-        if (refused := self._claims().get(f"{namespace}/{name}")) is not None:
-            return refused
-        return resolve_pair(
+        return None if pair is None else self._resolve(pair, self._claims())
+
+    def _resolve(
+        self, pair: ReplicationPair, claims: Mapping[str, Conflict]
+    ) -> ResolvedPair | Conflict:
+        namespace = pair.metadata.namespace
+        key = f"{namespace}/{pair.metadata.name}"
+        return claims.get(key) or resolve_pair(
             pair,
             self.registry.policy(namespace, pair.spec.policy_ref.name),
-            self.registry.sites(namespace),
-            active_site=self.book.active_site.get(f"{namespace}/{name}"),
+            self._sites_of(pair),
+            active_site=self.book.active_site.get(key),
         )
+
+    def _sites_of(self, pair: ReplicationPair) -> dict[str, Site]:
+        """Those of the pair's two Sites that exist, in the order of the spec."""
+        found = {
+            name: self.registry.site(pair.metadata.namespace, name) for name in pair.spec.sites
+        }
+        return {name: site for name, site in found.items() if site is not None}
 
     def _claims(self) -> dict[str, Conflict]:
         """The pairs whose targets belong to older ones, judged anew when anything changed."""
-        at = (self.registry.revision, dict(self.book.active_site))
+        at = self._moment()
         if self._refused_at != at:
             self._refused = refused_claims(self.registry.pairs(), self.book.active_site)
             self._refused_at = at
@@ -76,19 +89,27 @@ class Shares:
 
     def on_route(self, route: Route) -> list[ResolvedPair]:
         """The pairs with a share of the route that are neither suspended nor being deleted."""
-        found = []
+        at = self._moment()
+        if self._indexed_at != at:
+            self._index, self._indexed_at = self._resolve_all(), at
+        return self._index.get(route, [])
+
+    def _resolve_all(self) -> dict[Route, list[ResolvedPair]]:
+        """What `on_route` says of each route: with 10,000 pairs it is asked too often to look."""
+        found: dict[Route, list[ResolvedPair]] = {}
+        claims = self._claims()
         for pair in self.registry.pairs():
-            meta = pair.metadata
-            if meta.namespace != route.namespace or meta.deletion_timestamp is not None:
+            if pair.metadata.deletion_timestamp is not None:
                 continue
-            resolved = self.resolve(meta.namespace, meta.name)
-            if (
-                isinstance(resolved, ResolvedPair)
-                and not resolved.suspended
-                and route in resolved.shares
-            ):
-                found.append(resolved)
+            resolved = self._resolve(pair, claims)
+            if isinstance(resolved, ResolvedPair) and not resolved.suspended:
+                for route in resolved.shares:
+                    found.setdefault(route, []).append(resolved)
         return found
+
+    def _moment(self) -> object:
+        """Equal as long as every pair resolves to the same."""
+        return self.registry.revision, dict(self.book.active_site)
 
     def due(self, route: Route, now: datetime, now_s: float) -> RouteShare | None:
         """What a pass now would serve; None when nothing is on the route any more.
@@ -190,14 +211,13 @@ class Shares:
         if pair is None:
             return ()
         policy = self.registry.policy(namespace, pair.spec.policy_ref.name)
-        sites = self.registry.sites(namespace)
         meta = pair.metadata
         return (
             meta.uid,
             meta.generation,
             meta.annotations.get(REQUESTED_AT),
             None if policy is None else policy.metadata.generation,
-            *(sites[s].metadata.generation for s in pair.spec.sites if s in sites),
+            *(site.metadata.generation for site in self._sites_of(pair).values()),
         )
 
 
