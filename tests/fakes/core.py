@@ -117,6 +117,7 @@ class Core:
         """A Secret of the namespace."""
         assert namespace == NAMESPACE
         self.reads[name] += 1
+        await asyncio.sleep(0)
         return self.secrets.get(name)
 
     async def emit_event(self, ref: ObjectRef, notice: Notice) -> None:
@@ -355,7 +356,13 @@ class Core:
         self.registry = Registry()
         self.facts: dict[ObjectKey, PairFacts] = {}
         book = Book(dice=random.Random(self.world.monotonic_s))
-        finder = HostFinder(self.registry, self, self, lambda: self.term)  # type: ignore[arg-type]
+        finder = HostFinder(
+            self.registry,
+            self,  # type: ignore[arg-type]
+            self,
+            lambda: self.term,
+            self.clock,
+        )
         self.shares = Shares(self.registry, finder, book, self.short_id)
         hooks = PassHooks(
             ring=self.ring,

@@ -125,7 +125,7 @@ async def _preview(
         if unread is not None:
             typer.echo(f"# the cluster could not be read: {unread}", err=True)
         kube.secrets = laid.secrets
-        finder = HostFinder(laid.registry, kube, DryRunDirectory(hosts), leader.term)
+        finder = HostFinder(laid.registry, kube, DryRunDirectory(hosts), leader.term, clock)
         shares = Shares(laid.registry, finder, Book(), leader.short_id)
         shown = [await _show(key, laid, shares, clock) for key in wanted or laid.pairs]
         return all(shown) and bool(shown)

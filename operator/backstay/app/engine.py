@@ -81,7 +81,8 @@ class HostEngine:
                 on_request=post.metrics.count_request,
             )
         )
-        finder = HostFinder(post.registry, post.kube, self._hosts, post.leadership.term)
+        term, clock = post.leadership.term, post.clock
+        finder = HostFinder(post.registry, post.kube, self._hosts, term, clock)
         shares = Shares(post.registry, finder, Book(), leader.short_id)
 
         def reported(pair: str) -> None:

@@ -256,10 +256,12 @@ class ObjectRuns:
 
     async def _greet(self, key: HostKey) -> HostView:
         try:
-            host = await self._shares.finder.find(key)
+            host = await self._shares.finder.find(key, within_s=SITE_LOOK_S / 2)
             async with asyncio.timeout(HELLO_DEADLINE_S):
                 facts = await host.hello()
         except BackstayError as error:
+            if error.reason == Reason.KEY_REFUSED:
+                self._shares.finder.refused(key)
             return HostView(
                 name=key.host, problem=Conflict(reason=error.reason, message=error.message)
             )

@@ -10,6 +10,7 @@ from backstay.api.kinds import REQUESTED_AT
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Site
 from backstay.api.values import duration_seconds
+from backstay.api.words import Reason
 from backstay.controllers.book import Book
 from backstay.controllers.hosts import HostFinder
 from backstay.controllers.registry import Registry
@@ -148,6 +149,10 @@ class Shares:
         """The pass has served these pairs as they were when it began."""
         for key, mark in share.marks.items():
             self.book.served[f"{key} {route}"] = mark
+            state = self.book.states.get((key, route))
+            if state is not None and state.problem and state.problem.reason == Reason.KEY_REFUSED:
+                self.finder.refused(route.source)
+                self.finder.refused(route.target)
 
     def wake(self, route: Route, pairs: Collection[str]) -> None:
         """The pairs are due: something of theirs has ended."""

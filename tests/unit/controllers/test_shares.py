@@ -16,7 +16,7 @@ from backstay.controllers.shares import Shares
 from backstay.domain.pairs import HostKey, Route
 from backstay.plan.resolve import ResolvedPair
 from backstay.ports.host import Endpoint, HostPort
-from fakes.clock import START
+from fakes.clock import START, FakeClock
 from fakes.kube import FakeKube
 from fakes.objects import changed, pair, policy, site
 
@@ -51,7 +51,7 @@ def shares_of(*bodies: dict[str, Any]) -> Shares:
     registry = Registry()
     for body in bodies:
         registry.put(body["kind"], body)
-    finder = HostFinder(registry, FakeKube(), NoHosts(), lambda: 1)
+    finder = HostFinder(registry, FakeKube(), NoHosts(), lambda: 1, FakeClock())
     return Shares(registry, finder, Book(), "0badcafe")
 
 
