@@ -92,7 +92,8 @@ class ObjectRuns:
         """
         entry = self._registry.entry(key)
         if entry is None:
-            await self._farewell.gone(key)
+            if key.kind == ReplicationPair.info.kind:
+                await self._farewell.gone(key)
             return None
         try:
             return await self._work(entry)
