@@ -12,6 +12,7 @@ core.status("erp")["conditions"]
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -83,6 +84,10 @@ class Core:
         """Every pipe that was begun, oldest first."""
         self.unmarked: list[Transfer] = []
         """Streams that began without a bookmark of their snapshot: there must be none."""
+        self.reads: Counter[str] = Counter()
+        """How often each Secret was read from the API server."""
+        self.faults: list[str] = []
+        """Kinds of objects whose work broke on a fault of ours."""
         self._hosts: dict[str, FakeHost] = {}
         self._uids = 0
         self._start()
@@ -92,7 +97,9 @@ class Core:
     def open(self, endpoint: Endpoint) -> HostPort:
         """The fake host behind a Site's host."""
         host = self._hosts[endpoint.name]
-        return host.port(term=self.term, installation=self.installation, short_id=self.short_id)
+        port = host.port(term=self.term, installation=self.installation, short_id=self.short_id)
+        port.key = endpoint.private_key
+        return port
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -109,6 +116,8 @@ class Core:
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         """A Secret of the namespace."""
         assert namespace == NAMESPACE
+        self.reads[name] += 1
+        await asyncio.sleep(0)
         return self.secrets.get(name)
 
     async def emit_event(self, ref: ObjectRef, notice: Notice) -> None:
@@ -346,8 +355,14 @@ class Core:
         self.ran: Counter[Key] = Counter()
         self.registry = Registry()
         self.facts: dict[ObjectKey, PairFacts] = {}
-        book = Book()
-        finder = HostFinder(self.registry, self, self, lambda: self.term)  # type: ignore[arg-type]
+        book = Book(dice=random.Random(self.world.monotonic_s))
+        finder = HostFinder(
+            self.registry,
+            self,  # type: ignore[arg-type]
+            self,
+            lambda: self.term,
+            self.clock,
+        )
         self.shares = Shares(self.registry, finder, book, self.short_id)
         hooks = PassHooks(
             ring=self.ring,
@@ -361,5 +376,10 @@ class Core:
             self,  # type: ignore[arg-type]
             self.clock,
             farewell,
-            ObjectHooks(ring=self.ring, sink=self, viewed=self.facts.__setitem__),
+            ObjectHooks(
+                ring=self.ring,
+                sink=self,
+                viewed=self.facts.__setitem__,
+                broke=self.faults.append,
+            ),
         )

@@ -55,6 +55,8 @@ class FakePort:
         self.leader = leader
         self.is_dry_run = is_dry_run
         self.commands: list[tuple[str, ...]] = []
+        self.key: bytes | None = None
+        """The private key that it was opened with, where a test cares."""
 
     @property
     def name(self) -> str:
@@ -349,7 +351,9 @@ class FakePort:
         return fault
 
     def check_reachable(self) -> None:
-        """`Unreachable` while the host is."""
+        """`Unreachable` while the host is; `Stalled` for a key that it does not admit."""
+        if self.host.admits not in (None, self.key):
+            raise failure("KeyRefused", f"{self.name}: the host refused the key")
         if not self.host.reachable:
             raise Unreachable("Unreachable", f"{self.name}: connection timed out")
 

@@ -109,6 +109,8 @@ class FakeHost:
         self.pools: dict[str, FakePool] = {}
         self.faults = RequestFaults()
         self.reachable = True
+        self.admits: bytes | None = None
+        """The only private key that may log in; None: any."""
         self.clock_skew_s = 0.0
         self.latency_s = 0.0
         """Virtual time that each request takes."""

@@ -70,7 +70,10 @@ class Reason(Word):
 
     # The promise is not kept.
     RPO_BREACHED = "RPOBreached", "The recovery point is older than the RPO."
-    NEVER_OBSERVED = "NeverObserved", "The target was never read, so nothing is known about it."
+    NEVER_OBSERVED = (
+        "NeverObserved",
+        "The target was never read, or the hosts of the Site were not asked yet: nothing is known.",
+    )
 
     # Hosts: nothing was learnt about the data; heals by itself once the cause is gone.
     UNREACHABLE = "Unreachable", "No connection to the host; what it holds is unknown."

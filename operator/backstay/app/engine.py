@@ -82,7 +82,8 @@ class HostEngine:
                 on_request=post.metrics.count_request,
             )
         )
-        finder = HostFinder(post.registry, post.kube, self._hosts, post.leadership.term)
+        term, clock = post.leadership.term, post.clock
+        finder = HostFinder(post.registry, post.kube, self._hosts, term, clock)
         shares = Shares(post.registry, finder, Book(), leader.short_id)
 
         def reported(pair: str) -> None:
@@ -92,9 +93,8 @@ class HostEngine:
         hooks = PassHooks(ring=post.ring, reported=reported, superseded=post.leadership.superseded)
         self._passes = RoutePasses(shares, OpenSshTransfers(post.clock), post.clock, hooks)
         farewell = Farewell(shares, post.kube, self._passes, FINALIZER)
-        self._objects = ObjectRuns(
-            shares, post.kube, post.clock, farewell, ObjectHooks(ring=post.ring, sink=post.writer)
-        )
+        told = ObjectHooks(ring=post.ring, sink=post.writer, broke=post.metrics.count_fault)
+        self._objects = ObjectRuns(shares, post.kube, post.clock, farewell, told)
 
     async def run(self, key: Key) -> Outcome:
         """A pass over a route, or the work on an object."""

@@ -83,6 +83,12 @@ class Metrics:
             ["verb", "reason"],
             registry=self.registry,
         )
+        self._faults = Counter(
+            PREFIX + "faults",
+            "Faults of backstay itself that ended the work on an object; please report them.",
+            ["kind"],
+            registry=self.registry,
+        )
 
     def gauge(self, name: str, said: str, value: Callable[[], float]) -> None:
         """A series whose value is asked for at each scrape."""
@@ -99,6 +105,10 @@ class Metrics:
     def count_request(self, _host: str, request: str) -> None:
         """One more request was sent to a host."""
         self._requests.labels(request=request).inc()
+
+    def count_fault(self, kind: str) -> None:
+        """One more fault of ours ended the work on an object of the kind."""
+        self._faults.labels(kind=kind).inc()
 
     def run_started(self, late_s: float) -> None:
         """Work has started so late."""

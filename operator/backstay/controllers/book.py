@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from backstay.domain.pairs import Conflict, PairState, Route
+from backstay.domain.pairs import Conflict, HostKey, PairState, Route
 
 PASSES_KEPT = 15
 """Passes whose durations make the mean that the deadline leaves room for."""
 RETRY_FIRST_S = 5.0
 RETRY_CAP_S = 300.0
+UNSEEN_FIRST_S = 10.0
+UNSEEN_CAP_S = 60.0
+"""A host that comes back is found by a pass within this time, however long it was away."""
 
 
 @dataclass(slots=True)
@@ -26,16 +30,30 @@ class _Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """When a pair's last pass over a route began, and whether its point is newer since."""
+    """When a pair's last pass over a route began, and whether its point is newer since.
+
+    `rest_s`: for how long from then on it is not tried again, because a side was not seen.
+    """
 
     began_s: float
     has_news: bool
+    rest_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Away:
+    """A host that a Site could not greet: how often in a row, while the same was asked for."""
+
+    mark: object
+    count: int
 
 
 @dataclass(slots=True)
 class Book:
-    """Pair states by route, durations, members in trouble."""
+    """Pair states by route, durations, members in trouble, hosts that do not answer."""
 
+    dice: random.Random = field(default_factory=random.Random)
+    """For pauses: hosts that were lost at one moment are not all tried at another one."""
     states: dict[tuple[str, Route], PairState] = field(default_factory=dict)
     looks: dict[tuple[str, Route], Look] = field(default_factory=dict)
     served: dict[str, tuple[object, ...]] = field(default_factory=dict)
@@ -44,16 +62,50 @@ class Book:
     active_site: dict[str, str] = field(default_factory=dict)
     _durations: dict[Route, deque[float]] = field(default_factory=dict)
     _troubles: dict[tuple[Route, str], _Trouble] = field(default_factory=dict)
+    _unseen: dict[Route, int] = field(default_factory=dict)
+    """How many passes in a row could not see a side of the route."""
+    _away: dict[HostKey, _Away] = field(default_factory=dict)
 
     def record(self, route: Route, states: Iterable[PairState], began_s: float) -> None:
         """The newest state of each pair is known, and whether it is news."""
+        states = tuple(states)
+        rest_s = self._rest_s(route, any(state.problem is not None for state in states))
         for state in states:
             key = (state.key, route)
             before = self.states.get(key)
             self.states[key] = state
             new = (state.point, state.as_of)
             is_same = before is not None and (before.point, before.as_of) == new
-            self.looks[key] = Look(began_s, has_news=not is_same)
+            self.looks[key] = Look(began_s, has_news=not is_same, rest_s=rest_s)
+
+    def _rest_s(self, route: Route, has_problem: bool) -> float:
+        if not has_problem:
+            self.trust(route)
+            return 0.0
+        count = self._unseen[route] = self._unseen.get(route, 0) + 1
+        return self._pause_s(count, UNSEEN_CAP_S)
+
+    def trust(self, route: Route) -> None:
+        """Failures of the route so far do not count: somebody may have mended it."""
+        self._unseen.pop(route, None)
+
+    def missed(self, host: HostKey, mark: object, cap_s: float) -> float:
+        """The host did not answer once more; seconds until another try, longer each time.
+
+        `mark` says what was asked for: with another one the count begins anew.
+        """
+        before = self._away.get(host)
+        count = before.count + 1 if before is not None and before.mark == mark else 1
+        self._away[host] = _Away(mark, count)
+        return self._pause_s(count, cap_s)
+
+    def answered(self, host: HostKey) -> bool:
+        """The host has answered; whether it had not, the last time."""
+        return self._away.pop(host, None) is not None
+
+    def _pause_s(self, count: int, cap_s: float) -> float:
+        full = min(UNSEEN_FIRST_S * 2.0 ** min(count - 1, 10), cap_s)
+        return full * self.dice.uniform(0.5, 1.0)
 
     def route_states(self, route: Route) -> dict[str, PairState]:
         """The states on a route by pair."""
@@ -139,3 +191,5 @@ class Book:
         self.active_site.clear()
         self._troubles.clear()
         self._durations.clear()
+        self._unseen.clear()
+        self._away.clear()

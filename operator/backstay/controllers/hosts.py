@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from backstay.api.kinds import REQUESTED_AT
+from backstay.api.v1alpha1.site import Site
 from backstay.api.words import Reason
 from backstay.controllers.registry import Registry
 from backstay.domain.errors import Refused, Stalled
 from backstay.domain.pairs import HostKey
 from backstay.domain.zfs import WRITER, HostListing
 from backstay.plan.resolve import find_host
+from backstay.ports.clock import Clock
 from backstay.ports.host import Endpoint, HostDirectory, HostPort
 from backstay.ports.kube import KubePort
 
 PRIVATE_KEY = "ssh-privatekey"
+SECRET_KEPT_S = 300.0
+"""A pass logs in with a Secret that is no older. Sites look each minute and want a newer one, so
+that a pass finds it read already, and a key that was changed is in use after a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,15 @@ class _Claim:
         return self.term == term and self.writers.keys() >= set(roots)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A Site's private key as read for one state of its spec."""
+
+    asked: object
+    private_key: bytes = field(repr=False)
+    read_s: float
+
+
 class HostFinder:
     """Opens hosts by their keys and makes this leader's term known to them once."""
 
@@ -37,15 +53,19 @@ class HostFinder:
         kube: KubePort,
         directory: HostDirectory,
         term: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self._registry = registry
         self._kube = kube
         self._directory = directory
         self._term = term
+        self._clock = clock
         self._claims: dict[HostKey, _Claim] = {}
+        self._keys: dict[tuple[str, str], _Kept] = {}
+        self._reading: dict[tuple[str, str], asyncio.Lock] = {}
 
-    async def find(self, key: HostKey) -> HostPort:
-        """The port of the host.
+    async def find(self, key: HostKey, *, within_s: float = SECRET_KEPT_S) -> HostPort:
+        """The port of the host, with a key that was read at most so long ago.
 
         Raises `Stalled` when the Site, the host or the Secret's key does not exist.
         """
@@ -55,14 +75,6 @@ class HostFinder:
         host = find_host(site, key.host)
         if host is None:
             raise Stalled(Reason.HOST_MISSING, f"Site {key.site} has no host {key.host}")
-        name = site.spec.ssh.secret_ref.name
-        secret = await self._kube.get_secret(key.namespace, name)
-        if secret is None or PRIVATE_KEY not in secret:
-            raise Stalled(
-                Reason.SECRET_MISSING,
-                f"Secret {name} in {key.namespace} does not exist or has no key {PRIVATE_KEY}: "
-                f"create it with the key that {key} admits",
-            )
         return self._directory.open(
             Endpoint(
                 name=str(key),
@@ -70,9 +82,38 @@ class HostFinder:
                 port=host.port,
                 user=host.user,
                 host_keys=tuple(host.host_keys),
-                private_key=secret[PRIVATE_KEY],
+                private_key=await self._private_key(site, within_s),
             )
         )
+
+    def refused(self, key: HostKey) -> None:
+        """The host did not admit the key of its Site: it is read anew before the next login."""
+        self._keys.pop((key.namespace, key.site), None)
+
+    async def _private_key(self, site: Site, within_s: float) -> bytes:
+        """The key of the Site's Secret: one read serves all hosts until it is too old.
+
+        A missing one is looked for each time: somebody may create it at any moment.
+        """
+        meta, name = site.metadata, site.spec.ssh.secret_ref.name
+        place = (meta.namespace, meta.name)
+        asked = (meta.uid, meta.generation, meta.annotations.get(REQUESTED_AT))
+        async with self._reading.setdefault(place, asyncio.Lock()):
+            now_s = self._clock.monotonic_s()
+            kept = self._keys.get(place)
+            if kept is not None and kept.asked == asked and now_s - kept.read_s <= within_s:
+                return kept.private_key
+            secret = await self._kube.get_secret(meta.namespace, name)
+            if secret is None or PRIVATE_KEY not in secret:
+                self._keys.pop(place, None)
+                raise Stalled(
+                    Reason.SECRET_MISSING,
+                    f"Secret {name} in {meta.namespace} does not exist or has no key "
+                    f"{PRIVATE_KEY}: create it with the key that the hosts of Site {meta.name} "
+                    f"admit",
+                )
+            self._keys[place] = _Kept(asked, secret[PRIVATE_KEY], now_s)
+            return secret[PRIVATE_KEY]
 
     def receive_roots(self, key: HostKey) -> tuple[str, ...]:
         """The receive roots that the Site gives the host."""

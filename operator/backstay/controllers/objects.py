@@ -15,6 +15,7 @@ from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy, ProtectionP
 from backstay.api.v1alpha1.replicationpair import ReplicationPair, ReplicationPairStatus
 from backstay.api.v1alpha1.site import Site, SiteStatus
 from backstay.api.words import Reason
+from backstay.controllers.book import UNSEEN_FIRST_S
 from backstay.controllers.farewell import Farewell
 from backstay.controllers.keys import Key, ObjectKey
 from backstay.controllers.registry import Entry, Invalid
@@ -25,16 +26,23 @@ from backstay.domain.pairs import Conflict, HostKey
 from backstay.plan.resolve import ResolvedPair, policy_conflict
 from backstay.ports.clock import Clock
 from backstay.ports.kube import Gone, KubePort, ObjectRef
+from backstay.report.fault import fault_status, judged_rpo_s
 from backstay.report.invalid import invalid_status
 from backstay.report.pair import PairFacts, pair_status, recovery_of
 from backstay.report.policy import policy_status
-from backstay.report.site import HostView, site_status
+from backstay.report.site import HostView, first_site_status, site_status
 
 log = structlog.get_logger(__name__)
 
 FINALIZER = "backstay.dev/bookmarks"
 SITE_LOOK_S = 60.0
-SITE_RETRY_S = 10.0
+PATIENCE_S: Mapping[str, float] = {
+    # For how long at most a Site leaves a host alone that did not answer. Without a Secret nobody
+    # logs in; what a human mends at the host is seen within the minute; a lost host has time.
+    Reason.SECRET_MISSING: UNSEEN_FIRST_S,
+    Reason.UNREACHABLE: 120.0,
+    Reason.TIMEOUT: 120.0,
+}
 HELLO_DEADLINE_S = 45.0
 """A host that is fed the program through a slow link for the first time needs some seconds."""
 POLICY_LOOK_S = 3600.0
@@ -57,6 +65,8 @@ class ObjectHooks:
     sink: StatusSink
     viewed: Callable[[ObjectKey, PairFacts], None] = lambda _key, _facts: None
     """Called with the facts of a pair whenever they were judged, for the metrics."""
+    broke: Callable[[str], None] = lambda _kind: None
+    """Called with the kind of an object when a fault of ours ended the work on it."""
 
 
 class ObjectRuns:
@@ -72,13 +82,35 @@ class ObjectRuns:
         self._clock = clock
         self._farewell = farewell
         self._hooks = hooks
+        self._greeted: set[str] = set()
+        """Sites, by uid, whose hosts were asked once."""
 
     async def run(self, key: ObjectKey) -> Again | None:
-        """The object's status is true as of now; returns when it must be looked at again."""
+        """The object's status is true as of now; returns when it must be looked at again.
+
+        A fault of ours is said in the status and raised: who runs this logs it and backs off.
+        """
         entry = self._registry.entry(key)
         if entry is None:
-            await self._farewell.gone(key)
+            if key.kind == ReplicationPair.info.kind:
+                await self._farewell.gone(key)
             return None
+        try:
+            return await self._work(entry)
+        except BackstayError:
+            raise
+        except Exception as bug:
+            self._say_fault(entry, bug)
+            raise
+
+    def _say_fault(self, entry: Entry, bug: Exception) -> None:
+        self._hooks.broke(entry.ref.kind)
+        said = f"{entry.ref}: a fault of backstay itself, please report it: {bug!r}"
+        known = self._registry.status(entry.ref) or entry.status
+        status = fault_status(known, said, entry.generation, self._now())
+        self._sink.publish(entry.ref, status, rpo_s=judged_rpo_s(known))
+
+    async def _work(self, entry: Entry) -> Again | None:
         match entry.value:
             case Invalid() as invalid:
                 if entry.deleting and FINALIZER in entry.finalizers:
@@ -183,9 +215,16 @@ class ObjectRuns:
     async def _site(self, entry: Entry, site: Site) -> Again:
         namespace, name = entry.ref.namespace, entry.ref.name
         keys = [HostKey(namespace, name, host.name) for host in site.spec.hosts]
+        before = _parsed(SiteStatus, entry)
+        if not before.conditions and entry.ref.uid not in self._greeted:
+            # A first login may take most of a minute, for which nobody should look at nothing.
+            names = [key.host for key in keys]
+            before = first_site_status(names, generation=entry.generation, now=self._now())
+            self._sink.publish(entry.ref, before.document(), rpo_s=None)
         views = await asyncio.gather(*(self._greet(key) for key in keys))
+        self._greeted.add(entry.ref.uid)
         status = site_status(
-            _parsed(SiteStatus, entry),
+            before,
             views,
             generation=entry.generation,
             requested_at=entry.requested_at,
@@ -193,8 +232,22 @@ class ObjectRuns:
         )
         self._sink.publish(entry.ref, status.document(), rpo_s=None)
         self._wake_pairs(namespace, name)
-        bad = any(view.problem is not None for view in views)
-        return Again(in_s=SITE_RETRY_S if bad else SITE_LOOK_S)
+        return Again(in_s=self._next_look_s(entry, dict(zip(keys, views, strict=True))))
+
+    def _next_look_s(self, entry: Entry, seen: Mapping[HostKey, HostView]) -> float:
+        """A minute while all is well; who does not answer is asked again later each time."""
+        book, asked = self._shares.book, (entry.ref.uid, entry.generation, entry.requested_at)
+        pauses = []
+        for key, view in seen.items():
+            if view.problem is not None:
+                patience_s = PATIENCE_S.get(view.problem.reason, SITE_LOOK_S)
+                pauses.append(book.missed(key, asked, patience_s))
+                continue
+            pauses.append(SITE_LOOK_S)
+            if book.answered(key):
+                for route in self._shares.host_is_back(key):
+                    self._hooks.ring(route)
+        return min(pauses)
 
     def _wake_pairs(self, namespace: str, site: str) -> None:
         """Pairs of the Site are judged anew: what their last pass could not see may be there."""
@@ -204,10 +257,12 @@ class ObjectRuns:
 
     async def _greet(self, key: HostKey) -> HostView:
         try:
-            host = await self._shares.finder.find(key)
+            host = await self._shares.finder.find(key, within_s=SITE_LOOK_S / 2)
             async with asyncio.timeout(HELLO_DEADLINE_S):
                 facts = await host.hello()
         except BackstayError as error:
+            if error.reason == Reason.KEY_REFUSED:
+                self._shares.finder.refused(key)
             return HostView(
                 name=key.host, problem=Conflict(reason=error.reason, message=error.message)
             )

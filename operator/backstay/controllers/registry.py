@@ -184,14 +184,6 @@ class Registry:
         """The valid Site of that name."""
         return self._valid(Site, ObjectKey("Site", namespace, name))
 
-    def sites(self, namespace: str) -> dict[str, Site]:
-        """The valid Sites of a namespace by name."""
-        return {
-            site.metadata.name: site
-            for site in self._all_valid(Site)
-            if site.metadata.namespace == namespace
-        }
-
     def policy(self, namespace: str, name: str) -> ProtectionPolicy | None:
         """The valid ProtectionPolicy of that name."""
         return self._valid(ProtectionPolicy, ObjectKey("ProtectionPolicy", namespace, name))

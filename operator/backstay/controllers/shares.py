@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from backstay.api.kinds import REQUESTED_AT
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
+from backstay.api.v1alpha1.site import Site
 from backstay.api.values import duration_seconds
+from backstay.api.words import Reason
 from backstay.controllers.book import Book
 from backstay.controllers.hosts import HostFinder
 from backstay.controllers.registry import Registry
 from backstay.controllers.scheduler import Again
-from backstay.domain.pairs import Conflict, PairState, Route, RouteTask
+from backstay.domain.pairs import Conflict, HostKey, PairState, Route, RouteTask
 from backstay.plan.claims import refused_claims
 from backstay.plan.resolve import ResolvedPair, resolve_pair
 
-UNSEEN_RETRY_S = 10.0
-"""After a pass that could not see a side: a host that comes back is found within this time."""
 LOOK_S = 60.0
 """After a pass that brought nothing: the pools are looked at this often to find what a human or a
 stream in the background has done."""
@@ -44,24 +44,36 @@ class Shares:
         self._awake: set[tuple[Route, str]] = set()
         self._refused: dict[str, Conflict] = {}
         self._refused_at: object = None
+        self._index: dict[Route, list[ResolvedPair]] = {}
+        self._indexed_at: object = None
 
     def resolve(self, namespace: str, name: str) -> ResolvedPair | Conflict | None:
         """The pair with its routes, why it has none, or None when there is no such valid pair."""
         pair = self.registry.pair(namespace, name)
-        if pair is None:
-            return None
-        if (refused := self._claims().get(f"{namespace}/{name}")) is not None:
-            return refused
-        return resolve_pair(
+        return None if pair is None else self._resolve(pair, self._claims())
+
+    def _resolve(
+        self, pair: ReplicationPair, claims: Mapping[str, Conflict]
+    ) -> ResolvedPair | Conflict:
+        namespace = pair.metadata.namespace
+        key = f"{namespace}/{pair.metadata.name}"
+        return claims.get(key) or resolve_pair(
             pair,
             self.registry.policy(namespace, pair.spec.policy_ref.name),
-            self.registry.sites(namespace),
-            active_site=self.book.active_site.get(f"{namespace}/{name}"),
+            self._sites_of(pair),
+            active_site=self.book.active_site.get(key),
         )
+
+    def _sites_of(self, pair: ReplicationPair) -> dict[str, Site]:
+        """Those of the pair's two Sites that exist, in the order of the spec."""
+        found = {
+            name: self.registry.site(pair.metadata.namespace, name) for name in pair.spec.sites
+        }
+        return {name: site for name, site in found.items() if site is not None}
 
     def _claims(self) -> dict[str, Conflict]:
         """The pairs whose targets belong to older ones, judged anew when anything changed."""
-        at = (self.registry.revision, dict(self.book.active_site))
+        at = self._moment()
         if self._refused_at != at:
             self._refused = refused_claims(self.registry.pairs(), self.book.active_site)
             self._refused_at = at
@@ -78,30 +90,40 @@ class Shares:
 
     def on_route(self, route: Route) -> list[ResolvedPair]:
         """The pairs with a share of the route that are neither suspended nor being deleted."""
-        found = []
+        at = self._moment()
+        if self._indexed_at != at:
+            self._index, self._indexed_at = self._resolve_all(), at
+        return self._index.get(route, [])
+
+    def _resolve_all(self) -> dict[Route, list[ResolvedPair]]:
+        """What `on_route` says of each route: with 10,000 pairs it is asked too often to look."""
+        found: dict[Route, list[ResolvedPair]] = {}
+        claims = self._claims()
         for pair in self.registry.pairs():
-            meta = pair.metadata
-            if meta.namespace != route.namespace or meta.deletion_timestamp is not None:
+            if pair.metadata.deletion_timestamp is not None:
                 continue
-            resolved = self.resolve(meta.namespace, meta.name)
-            if (
-                isinstance(resolved, ResolvedPair)
-                and not resolved.suspended
-                and route in resolved.shares
-            ):
-                found.append(resolved)
+            resolved = self._resolve(pair, claims)
+            if isinstance(resolved, ResolvedPair) and not resolved.suspended:
+                for route in resolved.shares:
+                    found.setdefault(route, []).append(resolved)
         return found
+
+    def _moment(self) -> object:
+        """Equal as long as every pair resolves to the same."""
+        return self.registry.revision, dict(self.book.active_site)
 
     def due(self, route: Route, now: datetime, now_s: float) -> RouteShare | None:
         """What a pass now would serve; None when nothing is on the route any more.
 
-        A pass takes along what falls due within its own expected duration.
+        A pass takes along what falls due within its own expected duration, and all that waits for
+        a side that was not seen: one login tells for all of them.
         """
         resolved = self.on_route(route)
         if not resolved:
             return None
         horizon = max(self.book.mean_duration_s(route), SOONEST_S)
-        chosen = [r for r in resolved if self._wait_s(r, route, now, now_s) <= horizon]
+        ripe = {r.key for r in resolved if self._wait_s(r, route, now, now_s) <= horizon}
+        chosen = [r for r in resolved if r.key in ripe or (ripe and self._is_unseen(r.key, route))]
         tasks = tuple(
             replace(r.shares[route], quarantined=self.book.quarantined(route, r.key))
             for r in chosen
@@ -120,15 +142,31 @@ class Shares:
     def began(self, route: Route, share: RouteShare) -> None:
         """A pass for these pairs begins; what wakes them from now on is for the next one."""
         self._awake -= {(route, key) for key in share.marks}
+        if any(self.is_new(route, key) for key in share.marks):
+            self.book.trust(route)
 
     def passed(self, route: Route, share: RouteShare) -> None:
         """The pass has served these pairs as they were when it began."""
         for key, mark in share.marks.items():
             self.book.served[f"{key} {route}"] = mark
+            state = self.book.states.get((key, route))
+            if state is not None and state.problem and state.problem.reason == Reason.KEY_REFUSED:
+                self.finder.refused(route.source)
+                self.finder.refused(route.target)
 
     def wake(self, route: Route, pairs: Collection[str]) -> None:
         """The pairs are due: something of theirs has ended."""
         self._awake |= {(route, pair) for pair in pairs}
+
+    def host_is_back(self, host: HostKey) -> list[Route]:
+        """Pairs whose last pass could not see a side are due; returns their routes by the host."""
+        waiting = {
+            (route, pair)
+            for pair, route in self.book.states
+            if host in (route.source, route.target) and self._is_unseen(pair, route)
+        }
+        self._awake |= waiting
+        return sorted({route for route, _ in waiting})
 
     def next_due(self, route: Route, now: datetime, now_s: float) -> Again | None:
         """When the route's earliest pair is due, and by when that pass should start."""
@@ -146,7 +184,8 @@ class Shares:
         | the pair                                  | is due                                     |
         |-------------------------------------------|--------------------------------------------|
         | was never passed, edited, asked for, woken | now                                       |
-        | had a side that was not seen              | ten seconds after that pass began          |
+        | had a side that was not seen              | some seconds after that pass began, longer |
+        |                                           | each time, but no more than its interval   |
         | is in conflict, or the pass brought nothing | a minute after it began                  |
         | has a newer point                         | an interval after that point or that pass  |
         | has a failed member                       | when its pause ends, if that is earlier    |
@@ -159,7 +198,7 @@ class Shares:
             return 0.0
         since = now_s - look.began_s
         if state.problem is not None:
-            return min(UNSEEN_RETRY_S, pair.interval_s) - since
+            return min(look.rest_s, pair.interval_s) - since
         wait = min(LOOK_S, pair.interval_s) - since
         if look.has_news and state.point is not None and not any(m.conflict for m in state.members):
             # A wall clock that was set back must not put the next pass off.
@@ -167,20 +206,23 @@ class Shares:
         retry_at_s = self.book.retry_at_s(route, pair.key, look.began_s)
         return wait if retry_at_s is None else min(wait, retry_at_s - now_s)
 
+    def _is_unseen(self, pair: str, route: Route) -> bool:
+        state = self.book.states.get((pair, route))
+        return state is not None and state.problem is not None
+
     def _mark(self, key: str) -> tuple[object, ...]:
         namespace, name = key.split("/", 1)
         pair = self.registry.pair(namespace, name)
         if pair is None:
             return ()
         policy = self.registry.policy(namespace, pair.spec.policy_ref.name)
-        sites = self.registry.sites(namespace)
         meta = pair.metadata
         return (
             meta.uid,
             meta.generation,
             meta.annotations.get(REQUESTED_AT),
             None if policy is None else policy.metadata.generation,
-            *(sites[s].metadata.generation for s in pair.spec.sites if s in sites),
+            *(site.metadata.generation for site in self._sites_of(pair).values()),
         )
 
 

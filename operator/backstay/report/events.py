@@ -16,6 +16,7 @@ _BAD_WHEN_TRUE = frozenset(
     {ConditionType.STALLED, ConditionType.DIVERGED, ConditionType.FOREIGN_WRITER}
 )
 _NEUTRAL = frozenset({ConditionType.SUSPENDED})
+_AWAITED = ("Unknown", Reason.NEVER_OBSERVED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ def turns(old: Status, new: Status) -> tuple[Turn, ...]:
     | before         | after                    | Event                         |
     |----------------|--------------------------|-------------------------------|
     | absent         | good                     | none: a beginning is no turn  |
+    | awaited        | good                     | none, for Ready: so is this   |
     | anything       | bad, or bad for new      | Warning with its reason       |
     | anything       | good, with a new status  | Normal with its reason        |
     | good           | good, only a new reason  | none                          |
@@ -53,6 +55,8 @@ def _turn(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Turn | 
     kind, now = after["type"], (after["status"], after["reason"])
     was = None if before is None else (before["status"], before["reason"])
     if kind in _SILENT or now == was:
+        return None
+    if kind == ConditionType.READY and was == _AWAITED and after["status"] == "True":
         return None
     message = f"{kind}={after['status']}: {after.get('message', '')}".rstrip(": ")
     if _is_bad(after):

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
-from backstay.api.v1alpha1.meta import Condition, Status
+from backstay.api.v1alpha1.meta import Status
 from backstay.api.words import ConditionType, Reason
-from backstay.report.verdict import Verdict, settle
+from backstay.report.verdict import Verdict, readable, settle
 
 
 def invalid_status(
@@ -23,15 +21,5 @@ def invalid_status(
         Verdict(type=ConditionType.READY, status="False", reason=reason, message=said),
         Verdict(type=ConditionType.STALLED, status="True", reason=reason, message=said),
     ]
-    settled = settle(_known(conditions), verdicts, generation=generation, now=now)
+    settled = settle(readable(conditions), verdicts, generation=generation, now=now)
     return Status(observed_generation=generation, conditions=settled).document()
-
-
-def _known(conditions: Sequence[Mapping[str, Any]]) -> list[Condition]:
-    known = []
-    for condition in conditions:
-        try:
-            known.append(Condition.model_validate(dict(condition)))
-        except ValidationError:
-            continue
-    return known

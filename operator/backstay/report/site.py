@@ -45,6 +45,21 @@ def site_status(
     )
 
 
+def first_site_status(hosts: Sequence[str], *, generation: int, now: datetime) -> SiteStatus:
+    """The status of a Site while the first answer of its hosts is awaited."""
+    said = f"the first answer of {len(hosts)} hosts is awaited"
+    verdicts = [
+        Verdict(type=kind, status="Unknown", reason=Reason.NEVER_OBSERVED, message=said)
+        for kind in (ConditionType.HOSTS_REACHABLE, ConditionType.READY)
+    ]
+    return SiteStatus(
+        observed_generation=generation,
+        conditions=settle((), verdicts, generation=generation, now=now),
+        reachable=f"0/{len(hosts)}",
+        hosts=tuple(HostStatus(name=name, reason=Reason.NEVER_OBSERVED) for name in hosts),
+    )
+
+
 def _host(view: HostView) -> HostStatus:
     if view.problem is not None:
         return HostStatus(name=view.name, reason=view.problem.reason, message=view.problem.message)

@@ -16,10 +16,11 @@ from backstay.domain.pairs import (
     Point,
     RouteObservation,
     RouteTask,
+    Side,
     Unseen,
 )
 from backstay.domain.zfs import HostListing
-from backstay.plan.members import expand_members, known_members
+from backstay.plan.members import expand_members, has_member, known_members
 from backstay.plan.points import Held, group_point, newest_point
 from backstay.plan.replication import Seen, decide_groups
 
@@ -93,7 +94,7 @@ def _pair_state(
     known = {} if before is None else {m.target: m for m in before.members}
     states = tuple(
         _still_good(_member_state(m, view, m.target in unchanged), known.get(m.target))
-        for m in members
+        for m in (*members, *_awaited(pair, members, before, source))
     )
     problem = next((s for s in (target, source) if isinstance(s, Unseen)), None)
     point, as_of = _pair_point(pair, members, states, view)
@@ -130,6 +131,29 @@ def _members(pair: PairTask, observation: RouteObservation) -> tuple[Member, ...
     if isinstance(observation.target, HostListing):
         return known_members(pair, observation.target)
     return ()
+
+
+def _awaited(
+    pair: PairTask, members: tuple[Member, ...], before: PairState | None, source: Side
+) -> tuple[Member, ...]:
+    """Members that the source had when it was seen and the target alone does not tell of.
+
+    A child that waits for its first stream does not stop to count when the source is lost.
+    """
+    if before is None or isinstance(source, HostListing):
+        return ()
+    told = {m.target for m in members}
+    return tuple(
+        Member(
+            pair=pair.key,
+            name=m.name,
+            source=m.source,
+            target=m.target,
+            group=pair.key if pair.grouped else f"{pair.key}:{m.name}",
+        )
+        for m in before.members
+        if m.target not in told and has_member(pair, m.source, m.target)
+    )
 
 
 def _member_state(member: Member, view: RouteView, unchanged: bool) -> MemberState:

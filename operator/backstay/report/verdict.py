@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from backstay.api.v1alpha1.meta import Condition
 from backstay.api.words import ConditionType
@@ -50,6 +52,17 @@ def settle(
         for v in sorted(verdicts, key=lambda v: v.type)
         if v.status == "True" or v.type not in _ONLY_WHILE_TRUE
     )
+
+
+def readable(conditions: Sequence[Mapping[str, Any]]) -> list[Condition]:
+    """The conditions of the wire that this version can read."""
+    known = []
+    for condition in conditions:
+        try:
+            known.append(Condition.model_validate(dict(condition)))
+        except ValidationError:
+            continue
+    return known
 
 
 def _since(before: Condition | None, status: Truth, now: datetime) -> datetime:

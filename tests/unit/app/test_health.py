@@ -75,6 +75,7 @@ async def test_every_series_of_the_api_is_there(world: World) -> None:
     world.metrics.gauge("leader", "x", lambda: 1)
     world.metrics.count_write("status", "transition")
     world.metrics.count_request("fra/pve1", "survey")
+    world.metrics.count_fault("Site")
     world.metrics.run_ended(0.3)
     await world.clock.advance(42)
     status, text = await world.get("/metrics")
@@ -88,6 +89,7 @@ async def test_every_series_of_the_api_is_there(world: World) -> None:
         "backstay_leader 1.0",
         'backstay_kube_writes_total{reason="transition",verb="status"} 1.0',
         'backstay_host_requests_total{request="survey"} 1.0',
+        'backstay_faults_total{kind="Site"} 1.0',
         'backstay_pass_duration_seconds_bucket{le="0.5"} 1.0',
     ):
         assert series in lines

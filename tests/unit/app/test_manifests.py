@@ -33,7 +33,7 @@ async def test_a_manifest_wins_over_the_cluster_and_its_pairs_are_shown(tmp_path
     found = laid.registry.pair("ns", "p")
     assert found is not None
     assert found.spec.suspend
-    assert set(laid.registry.sites("ns")) == {"a", "b"}
+    assert {entry.ref.name for entry in laid.registry.entries("Site")} == {"a", "b"}
 
 
 async def test_without_a_cluster_the_manifests_are_enough(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ def test_a_new_object_is_news_and_is_found() -> None:
     assert registry.put("Site", site("a"))
     assert registry.put("ProtectionPolicy", policy())
     assert registry.put("ReplicationPair", pair("p"))
-    assert list(registry.sites("ns")) == ["a"]
-    assert registry.sites("other") == {}
+    assert registry.site("ns", "a") is not None
+    assert registry.site("other", "a") is None
     assert registry.policy("ns", "gold") is not None
     found = registry.pair("ns", "p")
     assert found is not None

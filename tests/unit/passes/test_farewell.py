@@ -143,3 +143,16 @@ async def test_all_snapshots_and_replicas_stay(lab: Lab) -> None:
     assert [lab.a.dataset(f"tank/vm/d{i}").snapshots for i in range(2)] == snapshots
     assert lab.equal("d0", "d1")
     assert not [c for c in lab.world.commands if c[1] == "destroy" and "@" in c[2]]
+
+
+@pytest.mark.parametrize("kind", ["Site", "ProtectionPolicy"])
+async def test_a_pair_outlives_another_object_of_its_name(lab: Lab, kind: str) -> None:
+    """Its streams would be cut off and its point forgotten."""
+    lab.core.policy("erp")
+    lab.core.site("erp", lab.b)
+    await running(lab)
+    known = dict(lab.core.shares.book.states)
+    lab.core.delete(kind, "erp")
+    await lab.core.settle()
+    assert known
+    assert lab.core.shares.book.states == known

@@ -81,6 +81,33 @@ async def test_a_point_confirmed_as_of_later_keeps_that_time_while_the_source_is
 
 
 @pytest.mark.rule("RPO truth")
+@pytest.mark.parametrize("group", [False, True])
+async def test_a_child_that_has_no_point_yet_counts_also_while_the_source_is_away(
+    lab: Lab, group: bool
+) -> None:
+    """The target cannot tell of it. A group's set stands without a member that joins, as ever."""
+    tree = {"t": ("tank/vm/t", "backup/backstay/t")}
+    lab.a.create("tank/vm/t")
+    lab.core.pair("erp", tree, recursive=True, group=group)
+    await lab.core.live(600)
+    lab.a.create("tank/vm/t/new")
+    lab.a.write("tank/vm/t/new", 4096)
+    lab.world.transfer_faults.cut(after_bytes=0)
+    await lab.core.live(1)
+    await lab.core.passing(150)
+    lab.a.reachable = False
+    for _ in range(3):
+        await lab.core.passing(5)
+        assert lab.core.condition("erp", "Ready") == ("Unknown", "Unreachable")
+        assert lab.core.condition("erp", "Protected") == ("False", "Seeding")
+        assert lab.core.status("erp")["members"]["total"] == 2
+        assert lab.core.condition("erp", "RPOMet")[0] == ("True" if group else "False")
+    lab.a.reachable = True
+    await lab.core.live(120)
+    assert lab.core.condition("erp", "Protected") == ("True", "Confirmed")
+
+
+@pytest.mark.rule("RPO truth")
 async def test_a_failed_transfer_does_not_take_back_what_was_confirmed(lab: Lab) -> None:
     """The replica still equals the source as of the last sync: only from then on it lags."""
     lab.core.pair("erp", lab.volumes(1))

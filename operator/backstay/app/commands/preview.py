@@ -98,7 +98,7 @@ async def _preview(
     try:
         laid, unread = await lay(kube, files, namespace)
         kube.secrets = laid.secrets
-        finder = HostFinder(laid.registry, kube, DryRunDirectory(hosts), leader.term)
+        finder = HostFinder(laid.registry, kube, DryRunDirectory(hosts), leader.term, clock)
         shares = Shares(laid.registry, finder, Book(), leader.short_id)
         return unread, [await _look(key, laid, shares, clock) for key in wanted or laid.pairs]
     finally:

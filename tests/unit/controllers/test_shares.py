@@ -1,0 +1,152 @@
+"""Which pairs are on a route: found without looking at all of them, and never out of date."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from backstay.controllers import shares as module
+from backstay.controllers.book import Book
+from backstay.controllers.hosts import HostFinder
+from backstay.controllers.registry import Registry
+from backstay.controllers.shares import Shares
+from backstay.domain.pairs import HostKey, Route
+from backstay.plan.resolve import ResolvedPair
+from backstay.ports.host import Endpoint, HostPort
+from fakes.clock import START, FakeClock
+from fakes.kube import FakeKube
+from fakes.objects import changed, pair, policy, site
+
+PAIRS, SITES = 2000, 10
+ROUTES = [(a, b) for a in range(SITES) for b in range(SITES)]
+
+
+class NoHosts:
+    """A `HostDirectory` that nobody asks."""
+
+    def open(self, endpoint: Endpoint) -> HostPort:
+        raise AssertionError(endpoint)
+
+    async def close(self) -> None:
+        pass
+
+
+def route(a: object, b: object) -> Route:
+    """From a source site to a target site."""
+    return Route(HostKey("ns", f"a{a}", "h1"), HostKey("ns", f"b{b}", "h1"))
+
+
+def pair_on(number: int, a: object, b: object) -> dict[str, Any]:
+    """A pair on `route(a, b)`."""
+    body = pair(f"p{number}")
+    at = body["spec"]["datasets"][0]["at"]
+    body["spec"]["datasets"][0]["at"] = {f"a{a}": at["a"], f"b{b}": at["b"]}
+    return changed(body, spec={"sites": [f"a{a}", f"b{b}"], "preferredSite": f"a{a}"})
+
+
+def shares_of(*bodies: dict[str, Any]) -> Shares:
+    registry = Registry()
+    for body in bodies:
+        registry.put(body["kind"], body)
+    finder = HostFinder(registry, FakeKube(), NoHosts(), lambda: 1, FakeClock())
+    return Shares(registry, finder, Book(), "0badcafe")
+
+
+def names(shares: Shares, on: Route) -> list[str]:
+    return [resolved.key for resolved in shares.on_route(on)]
+
+
+@pytest.fixture
+def resolutions(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each pair was resolved."""
+    counted: Counter[str] = Counter()
+    resolve = module.resolve_pair
+
+    def count(found: Any, *args: Any, **named: Any) -> Any:
+        counted[found.metadata.name] += 1
+        return resolve(found, *args, **named)
+
+    monkeypatch.setattr(module, "resolve_pair", count)
+    return counted
+
+
+def test_a_round_over_all_routes_resolves_each_pair_once_and_the_next_none(
+    resolutions: Counter[str],
+) -> None:
+    sites = [site(f"{side}{n}") for side in "ab" for n in range(SITES)]
+    pairs = [pair_on(n, n % SITES, n // SITES % SITES) for n in range(PAIRS)]
+    shares = shares_of(policy(), *sites, *pairs)
+
+    def round_of_passes() -> None:
+        for a, b in ROUTES:
+            share = shares.due(route(a, b), START, 0.0)
+            assert share is not None
+            assert len(share.task.pairs) == PAIRS / len(ROUTES)
+            assert shares.next_due(route(a, b), START, 0.0) is not None
+
+    round_of_passes()
+    assert set(resolutions.values()) == {1}
+    assert len(resolutions) == PAIRS
+    round_of_passes()
+    assert resolutions.total() == PAIRS
+    shares.registry.put("ReplicationPair", changed(pairs[0], spec={"consistencyGroup": True}))
+    round_of_passes()
+    assert resolutions.total() == 2 * PAIRS
+
+
+def put(kind: str, body: dict[str, Any]) -> Callable[[Shares], object]:
+    return lambda shares: shares.registry.put(kind, body)
+
+
+def drop(kind: str, name: str) -> Callable[[Shares], object]:
+    def gone(shares: Shares) -> None:
+        found = next(e for e in shares.registry.entries(kind) if e.ref.name == name)
+        assert shares.registry.drop(found.ref)
+
+    return gone
+
+
+def turn_round(shares: Shares) -> None:
+    shares.book.active_site["ns/p1"] = "b1"
+
+
+P1, P2 = pair_on(1, 1, 1), pair_on(2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (put("ReplicationPair", changed(P1, spec={"suspend": True})), ["ns/p2"]),
+        (
+            put("ReplicationPair", changed(P1, deletionTimestamp="2030-01-01T00:00:00Z")),
+            ["ns/p2"],
+        ),
+        (drop("ReplicationPair", "p1"), ["ns/p2"]),
+        (put("ReplicationPair", pair_on(3, 1, 1)), ["ns/p1", "ns/p2", "ns/p3"]),
+        (turn_round, ["ns/p2"]),
+        (drop("Site", "b1"), []),
+        (drop("ProtectionPolicy", "gold"), []),
+    ],
+)
+def test_whatever_changes_the_pairs_of_a_route_are_those_of_now(
+    change: Callable[[Shares], object], left: list[str]
+) -> None:
+    shares = shares_of(policy(), site("a1"), site("b1"), P1, P2)
+    assert names(shares, route(1, 1)) == ["ns/p1", "ns/p2"]
+    change(shares)
+    assert names(shares, route(1, 1)) == left
+    turned = names(shares, Route(route(1, 1).target, route(1, 1).source))
+    assert turned == (["ns/p1"] if change is turn_round else [])
+
+
+def test_what_is_on_the_route_is_the_pair_as_edited() -> None:
+    """A new interval counts from the edit on."""
+    shares = shares_of(policy(), site("a1"), site("b1"), P1)
+    (before,) = shares.on_route(route(1, 1))
+    shares.registry.put("ProtectionPolicy", changed(policy(), spec={"rpo": "10m"}))
+    (after,) = shares.on_route(route(1, 1))
+    assert isinstance(before, ResolvedPair)
+    assert (before.rpo_s, after.rpo_s) == (300, 600)
