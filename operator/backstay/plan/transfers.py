@@ -64,7 +64,7 @@ def _plan_member(member: Member, snapshot: Snapshot, seen: Seen) -> Transfer | C
     replica = seen.target.datasets.get(member.target)
     if not has_bookmark(source, snapshot, lineage_of(member, seen)):
         return None
-    match find_basis(source, replica, snapshot):
+    match find_basis(source, replica, snapshot, seen.task.short_id):
         case AlreadyThere() | DropToken():
             return None
         case Conflict() as conflict:
