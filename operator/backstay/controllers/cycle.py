@@ -92,8 +92,9 @@ class Cycle:
         self.failures |= plan.conflicts
         for lane in plan.lanes:
             self.hooks.start_lane(lane, self.hands)
-        flying = {t.target_dataset for x in plan.lanes for p in x.pipes for t in p.transfers}
-        task = replace(self.seen.task, in_flight=self.seen.task.in_flight | flying)
+        lanes = [t for lane in plan.lanes for pipe in lane.pipes for t in pipe.transfers]
+        flying = {t.target_dataset: t.size_bytes for t in lanes}
+        task = replace(self.seen.task, in_flight={**self.seen.task.in_flight, **flying})
         self.seen = replace(self.seen, task=task)
         pipe = plan.increments
         if not pipe.transfers:

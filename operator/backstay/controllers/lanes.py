@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from backstay.act.route import Hands, missing_transfers, send_pipe, why_missing
 from backstay.domain.errors import BackstayError
-from backstay.domain.pairs import Conflict, Route
+from backstay.domain.pairs import Conflict, HostKey, Route
 from backstay.domain.steps import Pipe, Transfer
 from backstay.plan.transfers import Lane
 from backstay.ports.host import SurveyRequest
@@ -35,6 +35,8 @@ class _Run:
     route: Route
     lane: Lane
     owners: Mapping[str, tuple[str, str]]
+    to_come: dict[str, int]
+    """Target dataset → bytes that are still to come, by the plan's estimate."""
 
 
 class Lanes:
@@ -58,7 +60,8 @@ class Lanes:
         `owners` has the (pair, member) of each of its target datasets.
         """
         mine = {t.target_dataset: owners[t.target_dataset] for t in _transfers(lane)}
-        run = _Run(route, lane, mine)
+        to_come = {t.target_dataset: t.size_bytes for t in _transfers(lane)}
+        run = _Run(route, lane, mine, to_come)
         task = asyncio.create_task(self._run(run, hands), name=f"lane {route}")
         self._tasks[task] = run
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
@@ -68,11 +71,14 @@ class Lanes:
         """How many lanes run or wait for their place."""
         return len(self._tasks)
 
-    def in_flight(self, route: Route) -> frozenset[str]:
-        """Target datasets of the route's lanes."""
-        return frozenset(
-            t for run in self._tasks.values() if run.route == route for t in run.owners
-        )
+    def in_flight(self, host: HostKey) -> dict[str, int]:
+        """Target datasets of all lanes to the host → bytes that are still to come."""
+        return {
+            target: size
+            for run in self._tasks.values()
+            if run.route.target == host
+            for target, size in run.to_come.items()
+        }
 
     async def cancel(self, pair: str, *, unless: Callable[[Route, Transfer], bool]) -> None:
         """The lanes that carry anything of the pair that is not wanted have ended, with all
@@ -100,7 +106,7 @@ class Lanes:
         failed: tuple[str | None, Conflict | None] = (None, None)
         async with self._slots.setdefault(run.route, asyncio.Semaphore(LANES_A_ROUTE)):
             for pipe in run.lane.pipes:
-                why = await self._send(run.route, pipe, hands)
+                why = await self._send(run, pipe, hands)
                 if why is not None:
                     failed = pipe.transfers[0].target_dataset, why
                     break
@@ -108,18 +114,22 @@ class Lanes:
         # After this callback the task counts as ended, so that the pass it rings sees it gone.
         asyncio.get_running_loop().call_soon(self._ended, end)
 
-    async def _send(self, route: Route, pipe: Pipe, hands: Hands) -> Conflict | None:
+    async def _send(self, run: _Run, pipe: Pipe, hands: Hands) -> Conflict | None:
         """Why the pipe's only member did not arrive; None when it was read back at the target."""
         transfer = pipe.transfers[0]
         target = transfer.target_dataset
+
+        def progress(_index: int, moved: int) -> None:
+            run.to_come[target] = max(transfer.size_bytes - moved, 0)
+            self._progress(run.route, target, moved)
+
         try:
-            outcome = await send_pipe(
-                hands, pipe, lambda _index, moved: self._progress(route, target, moved)
-            )
+            outcome = await send_pipe(hands, pipe, progress)
             listing = await hands.target.survey(SurveyRequest(roots=((target, False),), sync=False))
         except BackstayError as error:
             return Conflict(reason=error.reason, message=error.message)
         if not missing_transfers(pipe, listing):
+            run.to_come[target] = 0
             return None
         return why_missing(transfer, outcome)
 

@@ -105,7 +105,8 @@ class RoutePasses:
         self._shares.began(route, share)
         task = replace(
             share.task,
-            in_flight=self.lanes.in_flight(route) | self._book.cooling(route, began_s),
+            in_flight=dict.fromkeys(self._book.cooling(route, began_s), 0)
+            | self.lanes.in_flight(route.target),
         )
         view = await self._look(route, task)
         self._book.record(route, pair_states(view, self._book.route_states(route)), began_s)

@@ -53,8 +53,10 @@ class RouteTask:
     short_id: str
     """Short id of the installation, part of every snapshot name."""
     pairs: tuple[PairTask, ...]
-    in_flight: frozenset[str] = frozenset()
-    """Target datasets with a transfer of ours under way: left alone by this pass."""
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    """Target datasets that this pass leaves alone, because a transfer of ours is under way or has
+    just failed → about how many bytes are still to come.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -255,8 +255,8 @@ class World:
     def with_busy(self, *members: str) -> World:
         return self.with_target(busy=tuple(target_of(m) for m in members))
 
-    def with_in_flight(self, *members: str) -> World:
-        return self.with_task(in_flight=frozenset(target_of(m) for m in members))
+    def with_in_flight(self, *members: str, to_come: int = 0) -> World:
+        return self.with_task(in_flight={target_of(m): to_come for m in members})
 
 
 def pair(
