@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backstay.act.route import Hands, missing_transfers, send_pipe, why_missing
 from backstay.domain.errors import BackstayError
-from backstay.domain.pairs import Conflict, HostKey, Route
+from backstay.domain.pairs import Conflict, HostKey, Moved, Route
 from backstay.domain.steps import Pipe, Transfer
 from backstay.plan.transfers import Lane
 from backstay.ports.host import SurveyRequest
@@ -19,13 +19,17 @@ LANES_A_ROUTE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneEnd:
-    """How a lane ended: whose targets it carried, and the first that did not arrive, and why."""
+    """How a lane ended: whose targets it carried, and the first that did not arrive, and why.
+
+    `moved`: what arrived, by pair.
+    """
 
     route: Route
     owners: Mapping[str, tuple[str, str]]
     """Target dataset → (pair, member)."""
     failed_target: str | None = None
     why: Conflict | None = None
+    moved: Mapping[str, Moved] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class _Run:
     owners: Mapping[str, tuple[str, str]]
     to_come: dict[str, int]
     """Target dataset → bytes that are still to come, by the plan's estimate."""
+    moved: dict[str, Moved] = field(default_factory=dict)
+    """By pair: what has arrived."""
 
 
 class Lanes:
@@ -110,7 +116,13 @@ class Lanes:
                 if why is not None:
                     failed = pipe.transfers[0].target_dataset, why
                     break
-        end = LaneEnd(route=run.route, owners=run.owners, failed_target=failed[0], why=failed[1])
+        end = LaneEnd(
+            route=run.route,
+            owners=run.owners,
+            failed_target=failed[0],
+            why=failed[1],
+            moved=run.moved,
+        )
         # After this callback the task counts as ended, so that the pass it rings sees it gone.
         asyncio.get_running_loop().call_soon(self._ended, end)
 
@@ -130,6 +142,11 @@ class Lanes:
             return Conflict(reason=error.reason, message=error.message)
         if not missing_transfers(pipe, listing):
             run.to_come[target] = 0
+            pair, _ = run.owners[target]
+            before = run.moved.get(pair, Moved(0, 0.0))
+            run.moved[pair] = Moved(
+                before.size_bytes + outcome.sent_bytes, before.duration_s + outcome.duration_s
+            )
             return None
         return why_missing(transfer, outcome)
 

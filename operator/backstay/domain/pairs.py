@@ -118,6 +118,14 @@ class RouteObservation:
     """Receive root → the writer of another installation that was found on it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a transfer of a pair's members carried, and how long it took."""
+
+    size_bytes: int
+    duration_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberState:
     """What is true of one member after a pass.
@@ -155,8 +163,8 @@ class PairState:
     ever_seen: bool = True
     """Whether the target was read since this operator has led."""
     problem: Unseen | None = None
-    moved_bytes: int = 0
-    transfer_s: float = 0.0
+    moved: Moved | None = None
+    """The pair's last transfer, if one has ended since the pass before."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
