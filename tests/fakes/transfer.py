@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -79,7 +79,9 @@ class FakeTransfers:
             return PipeOutcome(completed=done, sent_bytes=0, duration_s=0.0, failure=None)
         outcome = await course.run(progress)
         if self.bandwidth_bytes_s:
-            self.world.advance(outcome.sent_bytes / self.bandwidth_bytes_s)
+            seconds = outcome.sent_bytes / self.bandwidth_bytes_s
+            self.world.advance(seconds)
+            outcome = replace(outcome, duration_s=outcome.duration_s + seconds)
         self.records.append(TransferRecord(source.name, target.name, pipe, outcome))
         return outcome
 

@@ -58,16 +58,19 @@ def little_is_left_over(a: FakeHost, b: FakeHost, places: Places) -> None:
         sent = max((s.createtxg for s in here.snapshots if _has(there, s)), default=0)
         unsent = [s.name for s in here.snapshots if _is_ours(s) and s.createtxg > sent]
         assert len(unsent) <= 1, f"{source} has unsent {unsent}"
-        bookmarks_are_few(a, source)
+        bookmarks_are_few(a, source, None if there is None else there.properties.get(LINEAGE))
         assert there is None or there.partial is None, f"{target} has a partial receive"
 
 
-def bookmarks_are_few(a: FakeHost, source: str) -> None:
-    """One bookmark a GUID and lineage, two GUIDs a lineage: the last confirmed and attempted."""
+def bookmarks_are_few(a: FakeHost, source: str, of: str | None = None) -> None:
+    """One bookmark a GUID and lineage, two GUIDs a lineage: the last confirmed and attempted.
+
+    `of`: the lineage to look at; what others left when their member left its pair stays.
+    """
     marks = as_dataset(a.pool_of(source), a.dataset(source), SHORT_ID).bookmarks
     tags = Counter((t.lineage, t.guid) for m in marks if (t := bookmark_tag(m)) is not None)
     assert not [t for t, count in tags.items() if count > 1], f"{source}: {tags}"
-    lineages = Counter(lineage for lineage, _ in tags)
+    lineages = Counter(lineage for lineage, _ in tags if of in (None, lineage))
     assert not [x for x, count in lineages.items() if count > 2], f"{source}: {tags}"
 
 

@@ -15,7 +15,7 @@ from backstay.domain.steps import Increment, Resume, Seed
 from backstay.domain.zfs import Bookmark, Dataset, Guid, ResumeToken, Snapshot, WrittenSince
 from backstay.plan.basis import AlreadyThere, Basis, DropToken, find_basis
 from backstay.plan.naming import bookmark_name
-from unit.plan.sides import lineage_for, replica, set_name, source, source_of, target_of
+from unit.plan.sides import SHORT, lineage_for, replica, set_name, source, source_of, target_of
 
 LETTERS = "abcd"
 
@@ -24,8 +24,8 @@ LETTERS = "abcd"
 class Case:
     """Both sides as letters: at the source each is gone, a snapshot, a bookmark or both.
 
-    `at_target` is in the order of arrival; a capital is a foreign snapshot, `'` another GUID
-    under the name of a set.
+    `at_target` is in the order of arrival; a capital is a foreign snapshot, `~` one that another
+    installation made, `'` another GUID under the name of a set.
     """
 
     at_source: tuple[str, ...]
@@ -43,11 +43,15 @@ class Case:
 
 
 def _guid(letter: str) -> Guid:
-    return Guid(ord(letter[0]) + (1000 if letter.endswith("'") else 0))
+    return Guid(ord(letter[0]) + {"'": 1000, "~": 2000}.get(letter[1:], 0))
 
 
 def _txg(letter: str) -> int:
     return 10 * ord(letter[0])
+
+
+def _is_point(letter: str) -> bool:
+    return letter[0].islower() and not letter.endswith("~")
 
 
 SOURCE, TARGET = source(""), replica("")
@@ -80,15 +84,15 @@ def _target(
 ) -> Dataset:
     name = target_of("disk")
     snapshots = tuple(
-        Snapshot(dataset=name, name=set_name(c[0]), guid=_guid(c), createtxg=7 + i)
+        Snapshot(dataset=name, name=set_name(c.strip("'")), guid=_guid(c), createtxg=7 + i)
         for i, c in enumerate(held)
     )
-    points = [s.name for c, s in zip(held, snapshots, strict=True) if c[0].islower()]
+    points = [s.name for c, s in zip(held, snapshots, strict=True) if _is_point(c)]
     since = WrittenSince(snapshot=points[-1], size_bytes=written) if points else None
     return replace(
         TARGET,
         snapshots=snapshots,
-        written_bytes=0 if held[-1:] == ("X",) else written,
+        written_bytes=0 if held and not _is_point(held[-1]) else written,
         written_since=since,
         token=token
         and ResumeToken(
@@ -103,7 +107,7 @@ def _target(
 
 def histories() -> Iterator[Case]:
     """All of up to four sets at the source, and up to three in any order at the target."""
-    words = ["a", "b", "c", "X", "b'"]
+    words = ["a", "b", "c", "X", "b'", "d~"]
     targets = [t for n in range(4) for t in permutations(words, n)]
     for at_source in product(("", "s", "b", "sb"), repeat=len(LETTERS)):
         for at_target in targets:
@@ -135,13 +139,13 @@ def expected(case: Case, to: str) -> str:
     if base is None:
         return "Conflict"
     newer = case.at_target[case.at_target.index(base) + 1 :]
-    if any(c[0].islower() for c in newer):
+    if any(_is_point(c) for c in newer):
         return "Conflict"  # points that the source does not have
     if case.written != 0:
         return "Conflict"  # something was written since the base, or nobody knows
     if to in case.at_target:
         return "AlreadyThere"
-    if any(c[0] == to for c in case.at_target):
+    if any(_is_point(c) and c[0] == to for c in case.at_target):
         return "Conflict"  # another GUID under the same name
     return "Increment" if base < to else "Conflict"
 
@@ -164,7 +168,7 @@ def test_every_small_history_is_decided_as_the_oracle_says() -> None:
         origin, target = case.source, case.target
         for to in origin.snapshots:
             letter = chr(to.guid)
-            decided = find_basis(origin, target, to)
+            decided = find_basis(origin, target, to, SHORT)
             assert type(decided).__name__ == expected(case, letter), (case, letter, decided)
             if isinstance(decided, Increment):
                 check_increment(case, letter, decided)
@@ -192,7 +196,7 @@ def test_every_token_on_a_small_history_is_decided_as_the_oracle_says() -> None:
         origin, target = case.source, case.target
         if not origin.snapshots:
             continue
-        decided: Basis = find_basis(origin, target, origin.snapshots[-1])
+        decided: Basis = find_basis(origin, target, origin.snapshots[-1], SHORT)
         seen[type(decided).__name__] += 1
         if isinstance(decided, Conflict):
             assert expected(replace(case, token=None), "d") == "Conflict"
@@ -209,5 +213,6 @@ def test_only_nothing_is_seeded() -> None:
     for at_source in product(("", "s", "sb"), repeat=len(LETTERS)):
         origin = _source(at_source)
         for to in origin.snapshots:
-            assert find_basis(origin, None, to) == Seed()
-            assert not isinstance(find_basis(origin, TARGET, to), Seed | AlreadyThere | Increment)
+            assert find_basis(origin, None, to, SHORT) == Seed()
+            decided = find_basis(origin, TARGET, to, SHORT)
+            assert not isinstance(decided, Seed | AlreadyThere | Increment)

@@ -105,7 +105,7 @@ class TwoSides:
             )
             for pair in self.pairs
         )
-        flying = frozenset(t.target_dataset for lane in self.flying for t in lane)
+        flying = {t.target_dataset: t.size_bytes for lane in self.flying for t in lane}
         task = RouteTask(
             source_host="a/one",
             target_host="b/two",

@@ -227,10 +227,15 @@ class Simulation:
             self.foreign = {f for f in self.foreign if (f[0], f[1]) != (self.a.name, name)}
 
     async def _edit(self) -> None:
-        """Members leave and join; all count anew from the first set that is whole for them."""
-        members = self.rng.sample(range(3), self.rng.randrange(1, 4))
-        self._forget_joining("group")
-        self._apply("group", members, **self._other("group"))
+        """Members leave and join; all count anew from the first set that is whole for them.
+
+        Who joins again, or from the lone pair, brings its history along.
+        """
+        members = self.rng.sample((0, 1, 2, 4), self.rng.randrange(1, 5))
+        lone = [m for m in (3, 4) if m not in members]
+        for pair, chosen in (("group", members), ("lone", lone)):
+            self._forget_joining(pair)
+            self._apply(pair, chosen, **self._other(pair))
 
     async def _suspend(self) -> None:
         pair = self.rng.choice(sorted(self.specs))

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from backstay.domain.pairs import Conflict, HostKey, PairState, Route
+from backstay.domain.pairs import Conflict, HostKey, Moved, PairState, Route
 
 PASSES_KEPT = 15
 """Passes whose durations make the mean that the deadline leaves room for."""
@@ -60,6 +60,8 @@ class Book:
     """`pair route` → what its spec was (uid, generation, request …) when it was last passed."""
     lineages: dict[tuple[str, Route], frozenset[str]] = field(default_factory=dict)
     active_site: dict[str, str] = field(default_factory=dict)
+    moved: dict[tuple[str, Route], Moved] = field(default_factory=dict)
+    """What streams beside passes have brought since the pair's last pass that saw both sides."""
     _durations: dict[Route, deque[float]] = field(default_factory=dict)
     _troubles: dict[tuple[Route, str], _Trouble] = field(default_factory=dict)
     _unseen: dict[Route, int] = field(default_factory=dict)
@@ -118,6 +120,10 @@ class Book:
     def all_states(self, pair: str) -> tuple[PairState, ...]:
         """The pair's states on all routes that it was ever passed on."""
         return tuple(s for (key, _), s in self.states.items() if key == pair)
+
+    def moved_since(self, route: Route, pairs: Iterable[str]) -> dict[str, Moved]:
+        """What streams beside passes have brought of these pairs; it is told once."""
+        return {p: x for p in pairs if (x := self.moved.pop((p, route), None)) is not None}
 
     def add_duration(self, route: Route, seconds: float) -> None:
         """One more pass is counted in the mean."""
@@ -178,6 +184,7 @@ class Book:
         self.states = {k: v for k, v in self.states.items() if k[0] != pair}
         self.looks = {k: v for k, v in self.looks.items() if k[0] != pair}
         self.lineages = {k: v for k, v in self.lineages.items() if k[0] != pair}
+        self.moved = {k: v for k, v in self.moved.items() if k[0] != pair}
         self._troubles = {k: v for k, v in self._troubles.items() if v.member[0] != pair}
         self.served = {k: v for k, v in self.served.items() if not k.startswith(f"{pair} ")}
         self.active_site.pop(pair, None)
@@ -187,6 +194,7 @@ class Book:
         self.states.clear()
         self.looks.clear()
         self.lineages.clear()
+        self.moved.clear()
         self.served.clear()
         self.active_site.clear()
         self._troubles.clear()

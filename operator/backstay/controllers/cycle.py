@@ -6,6 +6,7 @@ The operator and the preview run this same code: the preview's ports only say wh
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +22,7 @@ from backstay.act.route import (
     take_snapshots,
     why_missing,
 )
-from backstay.domain.pairs import Conflict, Route, RouteObservation
+from backstay.domain.pairs import Conflict, Moved, Route, RouteObservation
 from backstay.domain.steps import Pipe, PipeOutcome, Transfer
 from backstay.domain.zfs import HostListing
 from backstay.observe.route import confirm_targets, with_made
@@ -56,8 +57,8 @@ class Cycle:
     clock: Clock
     hooks: CycleHooks
     failures: dict[str, Conflict] = field(default_factory=dict)
-    moved: dict[str, int] = field(default_factory=dict)
-    transfer_s: float = 0.0
+    moved: dict[str, Moved] = field(default_factory=dict)
+    """By pair: its last transfer that has ended."""
 
     async def run(self) -> None:
         """Every stage was planned from the newest listing and carried out.
@@ -85,15 +86,16 @@ class Cycle:
 
     def outcome(self) -> Outcome:
         """What was done so far."""
-        return Outcome(failures=self.failures, moved=self.moved, transfer_s=self.transfer_s)
+        return Outcome(failures=self.failures, moved=self.moved)
 
     async def _transfer(self) -> None:
         plan = plan_transfers(self.seen)
         self.failures |= plan.conflicts
         for lane in plan.lanes:
             self.hooks.start_lane(lane, self.hands)
-        flying = {t.target_dataset for x in plan.lanes for p in x.pipes for t in p.transfers}
-        task = replace(self.seen.task, in_flight=self.seen.task.in_flight | flying)
+        lanes = [t for lane in plan.lanes for pipe in lane.pipes for t in pipe.transfers]
+        flying = {t.target_dataset: t.size_bytes for t in lanes}
+        task = replace(self.seen.task, in_flight={**self.seen.task.in_flight, **flying})
         self.seen = replace(self.seen, task=task)
         pipe = plan.increments
         if not pipe.transfers:
@@ -109,12 +111,10 @@ class Cycle:
         """What the target holds counts, not exit codes (rule *Commit truth*)."""
         pair_of = {m.target: m.pair for m in self.seen.members}
         share = outcome.sent_bytes // max(len(pipe.transfers), 1)
-        self.transfer_s = outcome.duration_s
         missing = missing_transfers(pipe, self.seen.target)
-        for transfer in pipe.transfers:
-            if transfer not in missing:
-                pair = pair_of[transfer.target_dataset]
-                self.moved[pair] = self.moved.get(pair, 0) + share
+        arrived = Counter(pair_of[t.target_dataset] for t in pipe.transfers if t not in missing)
+        for pair, members in arrived.items():
+            self.moved[pair] = Moved(members * share, outcome.duration_s)
         if missing:
             # The first one ended the pipe; those behind it were never tried.
             why = why_missing(missing[0], outcome)

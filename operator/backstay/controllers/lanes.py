@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backstay.act.route import Hands, missing_transfers, send_pipe, why_missing
 from backstay.domain.errors import BackstayError
-from backstay.domain.pairs import Conflict, Route
+from backstay.domain.pairs import Conflict, HostKey, Moved, Route
 from backstay.domain.steps import Pipe, Transfer
 from backstay.plan.transfers import Lane
 from backstay.ports.host import SurveyRequest
@@ -19,13 +19,17 @@ LANES_A_ROUTE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneEnd:
-    """How a lane ended: whose targets it carried, and the first that did not arrive, and why."""
+    """How a lane ended: whose targets it carried, and the first that did not arrive, and why.
+
+    `moved`: what arrived, by pair.
+    """
 
     route: Route
     owners: Mapping[str, tuple[str, str]]
     """Target dataset → (pair, member)."""
     failed_target: str | None = None
     why: Conflict | None = None
+    moved: Mapping[str, Moved] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,10 @@ class _Run:
     route: Route
     lane: Lane
     owners: Mapping[str, tuple[str, str]]
+    to_come: dict[str, int]
+    """Target dataset → bytes that are still to come, by the plan's estimate."""
+    moved: dict[str, Moved] = field(default_factory=dict)
+    """By pair: what has arrived."""
 
 
 class Lanes:
@@ -58,7 +66,8 @@ class Lanes:
         `owners` has the (pair, member) of each of its target datasets.
         """
         mine = {t.target_dataset: owners[t.target_dataset] for t in _transfers(lane)}
-        run = _Run(route, lane, mine)
+        to_come = {t.target_dataset: t.size_bytes for t in _transfers(lane)}
+        run = _Run(route, lane, mine, to_come)
         task = asyncio.create_task(self._run(run, hands), name=f"lane {route}")
         self._tasks[task] = run
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
@@ -68,11 +77,14 @@ class Lanes:
         """How many lanes run or wait for their place."""
         return len(self._tasks)
 
-    def in_flight(self, route: Route) -> frozenset[str]:
-        """Target datasets of the route's lanes."""
-        return frozenset(
-            t for run in self._tasks.values() if run.route == route for t in run.owners
-        )
+    def in_flight(self, host: HostKey) -> dict[str, int]:
+        """Target datasets of all lanes to the host → bytes that are still to come."""
+        return {
+            target: size
+            for run in self._tasks.values()
+            if run.route.target == host
+            for target, size in run.to_come.items()
+        }
 
     async def cancel(self, pair: str, *, unless: Callable[[Route, Transfer], bool]) -> None:
         """The lanes that carry anything of the pair that is not wanted have ended, with all
@@ -100,26 +112,41 @@ class Lanes:
         failed: tuple[str | None, Conflict | None] = (None, None)
         async with self._slots.setdefault(run.route, asyncio.Semaphore(LANES_A_ROUTE)):
             for pipe in run.lane.pipes:
-                why = await self._send(run.route, pipe, hands)
+                why = await self._send(run, pipe, hands)
                 if why is not None:
                     failed = pipe.transfers[0].target_dataset, why
                     break
-        end = LaneEnd(route=run.route, owners=run.owners, failed_target=failed[0], why=failed[1])
+        end = LaneEnd(
+            route=run.route,
+            owners=run.owners,
+            failed_target=failed[0],
+            why=failed[1],
+            moved=run.moved,
+        )
         # After this callback the task counts as ended, so that the pass it rings sees it gone.
         asyncio.get_running_loop().call_soon(self._ended, end)
 
-    async def _send(self, route: Route, pipe: Pipe, hands: Hands) -> Conflict | None:
+    async def _send(self, run: _Run, pipe: Pipe, hands: Hands) -> Conflict | None:
         """Why the pipe's only member did not arrive; None when it was read back at the target."""
         transfer = pipe.transfers[0]
         target = transfer.target_dataset
+
+        def progress(_index: int, moved: int) -> None:
+            run.to_come[target] = max(transfer.size_bytes - moved, 0)
+            self._progress(run.route, target, moved)
+
         try:
-            outcome = await send_pipe(
-                hands, pipe, lambda _index, moved: self._progress(route, target, moved)
-            )
+            outcome = await send_pipe(hands, pipe, progress)
             listing = await hands.target.survey(SurveyRequest(roots=((target, False),), sync=False))
         except BackstayError as error:
             return Conflict(reason=error.reason, message=error.message)
         if not missing_transfers(pipe, listing):
+            run.to_come[target] = 0
+            pair, _ = run.owners[target]
+            before = run.moved.get(pair, Moved(0, 0.0))
+            run.moved[pair] = Moved(
+                before.size_bytes + outcome.sent_bytes, before.duration_s + outcome.duration_s
+            )
             return None
         return why_missing(transfer, outcome)
 

@@ -105,7 +105,8 @@ class RoutePasses:
         self._shares.began(route, share)
         task = replace(
             share.task,
-            in_flight=self.lanes.in_flight(route) | self._book.cooling(route, began_s),
+            in_flight=dict.fromkeys(self._book.cooling(route, began_s), 0)
+            | self.lanes.in_flight(route.target),
         )
         view = await self._look(route, task)
         self._book.record(route, pair_states(view, self._book.route_states(route)), began_s)
@@ -149,6 +150,7 @@ class RoutePasses:
             observation=observation,
             clock=self._clock,
             hooks=self._cycle_hooks(route, seen),
+            moved=self._book.moved_since(route, [pair.key for pair in task.pairs]),
         )
         cut_short = None
         try:
@@ -226,6 +228,7 @@ class RoutePasses:
         """A background stream has ended: what it brought is found by the next pass."""
         if end.failed_target is not None and end.why is not None:
             self._fail(end.route, end.failed_target, end.owners[end.failed_target], end.why)
+        self._book.moved |= {(pair, end.route): moved for pair, moved in end.moved.items()}
         self._shares.wake(end.route, {pair for pair, _ in end.owners.values()})
         self._hooks.ring(end.route)
 

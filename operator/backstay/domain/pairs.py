@@ -53,8 +53,10 @@ class RouteTask:
     short_id: str
     """Short id of the installation, part of every snapshot name."""
     pairs: tuple[PairTask, ...]
-    in_flight: frozenset[str] = frozenset()
-    """Target datasets with a transfer of ours under way: left alone by this pass."""
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    """Target datasets that this pass leaves alone, because a transfer of ours is under way or has
+    just failed → about how many bytes are still to come.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,14 @@ class RouteObservation:
     """Receive root → the writer of another installation that was found on it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a transfer of a pair's members carried, and how long it took."""
+
+    size_bytes: int
+    duration_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberState:
     """What is true of one member after a pass.
@@ -153,8 +163,8 @@ class PairState:
     ever_seen: bool = True
     """Whether the target was read since this operator has led."""
     problem: Unseen | None = None
-    moved_bytes: int = 0
-    transfer_s: float = 0.0
+    moved: Moved | None = None
+    """The pair's last transfer, if one has ended since the pass before."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -6,7 +6,8 @@
     #b c        a b            -> Increment #b..c        (bookmark: the snapshot was pruned)
     a b c       a b c          -> AlreadyThere
     a b         a >b (token)   -> Resume, or the token is dropped
-    a b         a x            -> increment from a while x is foreign and nothing was written
+    a b         a x            -> increment from a while x is foreign, also if another backstay
+                                  made it, and nothing was written
     a           a B (ours)     -> Diverged: the target is ahead
     c           a b            -> NoCommonBase
     a c         c' a           -> NameCollision          (same name, another GUID)
@@ -23,7 +24,7 @@ from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict
 from backstay.domain.steps import Base, How, Increment, Resume, Seed
 from backstay.domain.zfs import LINEAGE, ROLE, SOURCE_GUID, Bookmark, Dataset, Guid, Snapshot
-from backstay.plan.naming import bookmark_tag, snapshot_time
+from backstay.plan.naming import bookmark_tag, is_ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +42,18 @@ class DropToken:
 Basis: TypeAlias = How | AlreadyThere | DropToken | Conflict
 
 
-def find_basis(source: Dataset, target: Dataset | None, to: Snapshot) -> Basis:
-    """Decide how the snapshot `to` of `source` gets to `target`."""
+def find_basis(source: Dataset, target: Dataset | None, to: Snapshot, short_id: str) -> Basis:
+    """Decide how the snapshot `to` of `source` gets to `target`.
+
+    `short_id` tells our snapshots from those of other installations, which are foreign.
+    """
     if target is None:
         return Seed()
-    if (conflict := replica_conflict(source, target)) is not None:
+    if (conflict := replica_conflict(source, target, short_id)) is not None:
         return conflict
     common = common_base(source, target)
     if target.token is not None or target.unreadable_token is not None:
-        return _resume(source, target, common)
+        return _resume(source, target, common, short_id)
     if target.snapshot_by_guid(to.guid) is not None:
         return AlreadyThere()
     if target.snapshot_by_name(to.name) is not None:
@@ -68,7 +72,7 @@ def find_basis(source: Dataset, target: Dataset | None, to: Snapshot) -> Basis:
     return Increment(base=Base(full_name=base.full_name, guid=base.guid))
 
 
-def replica_conflict(source: Dataset, target: Dataset) -> Conflict | None:
+def replica_conflict(source: Dataset, target: Dataset, short_id: str) -> Conflict | None:
     """Why nothing at all may be received into an existing target; None when something may.
 
     It comes before any look at a token: what is not ours, or was changed, keeps its partial
@@ -78,7 +82,7 @@ def replica_conflict(source: Dataset, target: Dataset) -> Conflict | None:
         return conflict
     common = common_base(source, target)
     if common is not None:
-        return divergence(source, target, common)
+        return divergence(source, target, common, short_id)
     is_partial_seed = not target.snapshots and (target.token or target.unreadable_token)
     if is_partial_seed and target.properties.get(SOURCE_GUID) == str(source.guid):
         return None
@@ -123,14 +127,14 @@ def source_point(source: Dataset, guid: Guid, lineage: str = "") -> Snapshot | B
     return source.snapshot_by_guid(guid) or next(iter(bookmarks), None)
 
 
-def divergence(source: Dataset, target: Dataset, base: Snapshot) -> Conflict | None:
+def divergence(source: Dataset, target: Dataset, base: Snapshot, short_id: str) -> Conflict | None:
     """Whether the target holds anything since `base` that the source does not.
 
     Foreign snapshots newer than the base are tolerated while nothing was written: ZFS takes an
     increment all the same, and they stay. Our own newer ones mean that the source went back.
     """
     newer = [s for s in target.snapshots if s.createtxg > base.createtxg]
-    ahead = [s for s in newer if snapshot_time(s.name) is not None]
+    ahead = [s for s in newer if is_ours(s, short_id)]
     if ahead:
         return _ahead(source, target, ahead[-1])
     if written_after(target, base) == 0:
@@ -154,7 +158,7 @@ def written_after(dataset: Dataset, base: Snapshot) -> int | None:
     return None
 
 
-def _resume(source: Dataset, target: Dataset, base: Snapshot | None) -> Basis:
+def _resume(source: Dataset, target: Dataset, base: Snapshot | None, short_id: str) -> Basis:
     """Judge a resume token, which is untrusted input (rule *Resume tokens*)."""
     token = target.token
     if token is None:
@@ -164,7 +168,7 @@ def _resume(source: Dataset, target: Dataset, base: Snapshot | None) -> Basis:
         return DropToken(because=f"{token.to_name} (GUID {token.to_guid}) no longer exists")
     if token.to_name != to.full_name:
         return DropToken(because=f"the token names {token.to_name}, not {to.full_name}")
-    if snapshot_time(to.name) is None:
+    if not is_ours(to, short_id):
         return DropToken(because=f"the token is of {to.full_name}, which is not a point of ours")
     if token.raw:
         return DropToken(because="the token is of a raw stream, the pair is not")

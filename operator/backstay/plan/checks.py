@@ -37,7 +37,7 @@ def member_conflict(
     is_under_way = member.target in task.in_flight or member.target in target_listing.busy
     if replica is None or (is_under_way and not replica.snapshots):
         return None
-    return replica_conflict(dataset, replica)
+    return replica_conflict(dataset, replica, task.short_id)
 
 
 def _place_conflict(

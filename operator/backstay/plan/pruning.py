@@ -46,6 +46,7 @@ class _Group:
     resting_sources: tuple[Dataset, ...]
     resting_targets: tuple[Dataset, ...]
     newest_whole: str | None
+    """The point of the group, else the newest set that all its links have at the target."""
     keep_source: Keep
     keep_target: Keep
 
@@ -95,7 +96,7 @@ def _groups(pair: PairTask, seen: Seen) -> Iterator[_Group]:
             links=tuple(linked.values()),
             resting_sources=tuple(d for m in rest if (d := seen.source.datasets.get(m.source))),
             resting_targets=tuple(d for m in rest if (d := seen.target.datasets.get(m.target))),
-            newest_whole=None if point is None else point.snapshot,
+            newest_whole=_newest_common(list(linked.values())) if point is None else point.snapshot,
             keep_source=pair.keep_source,
             keep_target=pair.keep_target,
         )
@@ -120,6 +121,14 @@ def _link(member: Member, seen: Seen) -> _Linked | None:
         base_txg=point.createtxg,
         lineage=lineage,
     )
+
+
+def _newest_common(links: Sequence[_Linked]) -> str | None:
+    """While who joined with a history of its own hides the group's point (`group_point`)."""
+    if not links:
+        return None
+    common = set.intersection(*({s.name for s in link.target.snapshots} for link in links))
+    return next((s.name for s in reversed(links[0].target.snapshots) if s.name in common), None)
 
 
 def _held(member: Member, seen: Seen) -> Held:
@@ -153,9 +162,14 @@ def _needed_at_source(link: _Linked, snapshot: Snapshot) -> str | None:
 
 
 def _judge_target(group: _Group, short_id: str) -> _Judged:
-    """Older points by policy; the base and the newest whole set stay."""
+    """Older points by policy; the base and the newest whole set stay.
+
+    While there is no set that all have, nothing goes: the group waits for its next one.
+    """
     needed = _names_of(group.resting_targets, "held by a member at rest")
-    if group.newest_whole is not None:
+    if group.newest_whole is None:
+        needed |= _names_of([x.target for x in group.links], "no set is whole")
+    else:
         needed[group.newest_whole] = "newest whole set of the group"
     for link in group.links:
         for snapshot in link.target.snapshots:

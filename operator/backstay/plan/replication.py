@@ -258,7 +258,7 @@ def _useless_token(member: Member, seen: Seen) -> AbortReceive | None:
     if source.newest_snapshot is None:
         basis: object = DropToken(because=f"{source.name} has no snapshot any more")
     else:
-        basis = find_basis(source, replica, source.newest_snapshot)
+        basis = find_basis(source, replica, source.newest_snapshot, seen.task.short_id)
     if not isinstance(basis, DropToken):
         return None
     text = replica.token.text if replica.token is not None else replica.unreadable_token

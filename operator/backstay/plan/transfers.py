@@ -64,7 +64,7 @@ def _plan_member(member: Member, snapshot: Snapshot, seen: Seen) -> Transfer | C
     replica = seen.target.datasets.get(member.target)
     if not has_bookmark(source, snapshot, lineage_of(member, seen)):
         return None
-    match find_basis(source, replica, snapshot):
+    match find_basis(source, replica, snapshot, seen.task.short_id):
         case AlreadyThere() | DropToken():
             return None
         case Conflict() as conflict:
@@ -106,9 +106,10 @@ def _fit(
 ) -> list[tuple[Member, Transfer]]:
     """Those that fit into the receive roots, in order; the others become `InsufficientSpace`.
 
-    Receive roots of one pool share its space, so what goes into one is missing in the others.
+    Receive roots of one pool share its space, so what goes into one is missing in the others; so
+    is what is still to come of streams that are under way.
     """
-    spent: dict[str, int] = {}
+    spent = _still_to_come(seen)
     fitting = []
     for member, transfer in chosen:
         root = receive_root(member.target, seen.task.receive_roots) or ""
@@ -124,6 +125,24 @@ def _fit(
         spent[pool] = spent.get(pool, 0) + transfer.size_bytes
         fitting.append((member, transfer))
     return fitting
+
+
+def _still_to_come(seen: Seen) -> dict[str, int]:
+    """Pool of the target → bytes that streams under way will take.
+
+    A child that an earlier operator left behind is known by its lock alone: it counts in full.
+    """
+    found = dict(seen.task.in_flight)
+    for member in seen.members:
+        source = seen.source.datasets.get(member.source)
+        if member.target in seen.target.busy and member.target not in found and source is not None:
+            replica = seen.target.datasets.get(member.target)
+            seeding = replica is None or not replica.snapshots
+            found[member.target] = _estimate(source, replica, seeding=seeding)
+    spent: dict[str, int] = {}
+    for target, size_bytes in found.items():
+        spent[pool_of(target)] = spent.get(pool_of(target), 0) + size_bytes
+    return spent
 
 
 def _available(root: str, seen: Seen) -> int:

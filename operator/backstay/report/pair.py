@@ -14,7 +14,7 @@ from backstay.api.v1alpha1.replicationpair import (
 )
 from backstay.api.values import duration_text
 from backstay.api.words import ConditionType, Reason
-from backstay.domain.pairs import Conflict, MemberState, PairState, Point
+from backstay.domain.pairs import Conflict, MemberState, Moved, PairState, Point
 from backstay.report.verdict import Verdict, settle
 
 WORST_SHOWN = 5
@@ -44,8 +44,7 @@ class Recovery:
 
     point: Point
     time: datetime
-    transfer_s: float
-    moved_bytes: int
+    moved: Moved | None
 
 
 def recovery_of(facts: PairFacts) -> Recovery | None:
@@ -57,14 +56,7 @@ def recovery_of(facts: PairFacts) -> Recovery | None:
         if state.point is None:
             return None
         time = max(state.as_of, state.point.at) if state.as_of else state.point.at
-        found.append(
-            Recovery(
-                point=state.point,
-                time=time,
-                transfer_s=state.transfer_s,
-                moved_bytes=state.moved_bytes,
-            )
-        )
+        found.append(Recovery(point=state.point, time=time, moved=state.moved))
     return min(found, key=lambda r: r.time)
 
 
@@ -98,16 +90,14 @@ def _recovery_point(
     if recovery is None:
         return None
     known = before.recovery_point
-    same = known is not None and known.guid == str(recovery.point.guid)
-    measured = recovery.moved_bytes > 0
-    seconds = round(recovery.transfer_s) if measured else None
-    moved = recovery.moved_bytes if measured else None
+    guid, moved = str(recovery.point.guid), recovery.moved
+    told = known if known is not None and known.guid == guid else None
     return RecoveryPoint(
         time=recovery.time,
         snapshot=recovery.point.snapshot,
-        guid=str(recovery.point.guid),
-        transfer_seconds=known.transfer_seconds if same and known and not measured else seconds,
-        bytes=known.bytes if same and known and not measured else moved,
+        guid=guid,
+        transfer_seconds=round(moved.duration_s) if moved else told and told.transfer_seconds,
+        bytes=moved.size_bytes if moved else told and told.bytes,
     )
 
 

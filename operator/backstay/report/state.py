@@ -11,6 +11,7 @@ from backstay.domain.pairs import (
     Conflict,
     Member,
     MemberState,
+    Moved,
     PairState,
     PairTask,
     Point,
@@ -29,12 +30,12 @@ from backstay.plan.replication import Seen, decide_groups
 class Outcome:
     """What a pass did on its route.
 
-    `failures`: dataset of either side → why its last step failed. `moved`: bytes by pair.
+    `failures`: dataset of either side → why its last step failed. `moved`: by pair, its last
+    transfer that has ended since the pass before.
     """
 
     failures: Mapping[str, Conflict] = field(default_factory=dict)
-    moved: Mapping[str, int] = field(default_factory=dict)
-    transfer_s: float = 0.0
+    moved: Mapping[str, Moved] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,6 @@ def _pair_state(
     )
     problem = next((s for s in (target, source) if isinstance(s, Unseen)), None)
     point, as_of = _pair_point(pair, members, states, view)
-    moved = view.outcome.moved.get(pair.key, 0)
     state = PairState(
         key=pair.key,
         members=states,
@@ -108,8 +108,7 @@ def _pair_state(
         target_seen=not isinstance(target, Unseen),
         ever_seen=not isinstance(target, Unseen),
         problem=problem or view.cut_short,
-        moved_bytes=moved,
-        transfer_s=view.outcome.transfer_s if moved else 0.0,
+        moved=view.outcome.moved.get(pair.key),
     )
     if before is not None and not state.target_seen:
         return _remembered(state, before)

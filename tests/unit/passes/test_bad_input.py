@@ -230,6 +230,30 @@ async def test_too_little_space_is_said_before_the_first_byte(lab: Lab) -> None:
     assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
 
 
+@pytest.mark.rule("Space first")
+async def test_a_seed_does_not_start_beside_one_that_needs_the_space(lab: Lab) -> None:
+    """Each fits alone; together they would fill the target and both would stop half way."""
+    members = lab.volumes(2)
+    lab.a.write("tank/vm/d0", 30_000_000)
+    lab.a.write("tank/vm/d1", 40_000_000)
+    lab.b.set("backup/backstay", "quota", "70000000")
+    reached, go_on = lab.world.transfer_faults.pause(after_bytes=10_000_000)
+    lab.core.pair("erp", {"d0": members["d0"]})
+    await lab.core.live(5)
+    assert reached.is_set()
+    lab.core.sent()
+    lab.core.pair("crm", {"d1": members["d1"]})
+    await lab.core.live(300)
+    assert lab.core.condition("crm", "Ready") == ("False", "InsufficientSpace")
+    assert lab.core.sent() == []
+    lab.b.set("backup/backstay", "quota", "110000000")
+    await lab.core.live(120)
+    assert [t.member for t in lab.core.sent()] == ["d1"]
+    go_on.set()
+    await lab.core.live(120)
+    assert lab.equal("d0", "d1")
+
+
 @pytest.mark.rule("Isolation")
 async def test_a_bad_member_costs_its_siblings_nothing(lab: Lab) -> None:
     lab.core.policy(retention={"source": {"last": 2}, "target": {"last": 2}})

@@ -54,6 +54,40 @@ async def test_a_pass_with_nothing_to_do_changes_nothing_and_asks_each_host_once
     assert lab.b.requests == {"survey": 1}
 
 
+def figures(lab: Lab) -> tuple[int | None, int | None]:
+    """Seconds and bytes of the pair's last transfer, as its status says."""
+    point = lab.core.status("erp")["recoveryPoint"]
+    return point.get("transferSeconds"), point.get("bytes")
+
+
+async def test_the_last_transfer_is_told_whatever_kind_it_was(lab: Lab) -> None:
+    """A seed, a resumed stream and an increment, each until the next one."""
+    members = lab.volumes(1)
+    lab.a.write("tank/vm/d0", 10_000_000)
+    lab.world.transfers.bandwidth_bytes_s = 1_000_000
+    lab.world.transfer_faults.cut(after_bytes=4_000_000)
+    lab.core.pair("erp", members)
+    await lab.core.live(60)
+    seconds, resumed = figures(lab)
+    assert seconds == 6
+    assert resumed is not None
+    assert 6_000_000 < resumed < 6_010_000
+    await lab.core.live(600)
+    assert figures(lab) == (seconds, resumed)
+    lab.a.write("tank/vm/d0", 3_000_000)
+    await lab.core.live(200)
+    seconds, sent = figures(lab)
+    assert seconds == 3
+    assert sent is not None
+    assert 3_000_000 < sent < 3_010_000
+    lab.b.destroy("backup/backstay/d0")
+    await lab.core.live(200)
+    seconds, seeded = figures(lab)
+    assert seconds == 13
+    assert seeded is not None
+    assert 13_000_000 < seeded < 13_010_000
+
+
 @pytest.mark.rule("RPO truth")
 async def test_an_unchanged_member_is_good_as_of_the_sync(lab: Lab) -> None:
     lab.core.pair("erp", lab.volumes(1))

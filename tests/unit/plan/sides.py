@@ -7,6 +7,7 @@ Each text is one dataset, oldest first:
     a      a snapshot of ours, set `a`: same letter = same set, and the same GUID on both sides
     X      a foreign snapshot
     a'     a snapshot of ours with the name of `a` and another GUID
+    a~     a snapshot that another installation of backstay made at the time of `a`
     a#     the snapshot with its bookmark of the pair's lineage; #a: only the bookmark
     a*     the snapshot with a bookmark of another target's lineage; *a: only that one
     +      4096 bytes were written here; ?: ZFS says `-` for what was written
@@ -40,6 +41,7 @@ from backstay.plan.naming import bookmark_name, lineage_id, short_id, snapshot_n
 from backstay.plan.replication import Seen, see_route
 
 SHORT = short_id("dr/backstay")
+OTHER_SHORT = short_id("elsewhere/backstay")
 OTHER_LINEAGE = "0123456789abcdef"
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -56,12 +58,14 @@ def set_time(letter: str) -> datetime:
 
 def set_name(letter: str) -> str:
     """The snapshot name of set `letter`; a foreign one is named by its capital."""
-    return snapshot_name(set_time(letter), SHORT, "0000") if letter.islower() else letter
+    if letter[0].isupper():
+        return letter
+    return snapshot_name(set_time(letter[0]), OTHER_SHORT if "~" in letter else SHORT, "0000")
 
 
 def guid_of(member: str, letter: str) -> Guid:
     """The GUID of a member's snapshot."""
-    other = 500_000 if letter.endswith("'") else 0
+    other = {"'": 500_000, "~": 300_000}.get(letter[1:], 0)
     seed = sum(ord(c) * 131**i for i, c in enumerate(member)) % 9_973
     return Guid(1_000_000 + seed * 1_000 + ord(letter[0]) + other)
 
@@ -119,16 +123,17 @@ class _Reader:
     def _point(self, word: str) -> None:
         letter = word.strip("#*")
         # The same set has the same txg in every member of the source's pool.
-        own = 100 * (ord(letter[0]) - ord("a") + 1) if letter[0].islower() else self.txg + 1
+        is_ours = letter[0].islower() and "~" not in letter
+        own = 100 * (ord(letter[0]) - ord("a") + 1) if is_ours else self.txg + 1
         self.txg = own if self.at_source else self.txg + 10
         guid = guid_of(self.member, letter)
         if not word.startswith(("#", "*")):
-            name = set_name(letter[0])
+            name = set_name(letter.strip("'"))
             self.snapshots.append(
                 Snapshot(dataset=self.name, name=name, guid=guid, createtxg=self.txg)
             )
             self.since_newest = 0
-            if letter[0].islower():
+            if is_ours:
                 self.since_ours, self.ours = 0, name
         if "#" in word or "*" in word:
             lineage = lineage_for(self.member) if "#" in word else OTHER_LINEAGE
@@ -140,7 +145,7 @@ class _Reader:
     def _partial(self, letter: str) -> None:
         self.token = ResumeToken(
             text=f"1-{letter}",
-            to_name=f"{source_of(self.member)}@{set_name(letter[0])}",
+            to_name=f"{source_of(self.member)}@{set_name(letter)}",
             to_guid=guid_of(self.member, letter),
             from_guid=self.snapshots[-1].guid if self.snapshots else None,
             received_bytes=1000,
@@ -250,8 +255,8 @@ class World:
     def with_busy(self, *members: str) -> World:
         return self.with_target(busy=tuple(target_of(m) for m in members))
 
-    def with_in_flight(self, *members: str) -> World:
-        return self.with_task(in_flight=frozenset(target_of(m) for m in members))
+    def with_in_flight(self, *members: str, to_come: int = 0) -> World:
+        return self.with_task(in_flight={target_of(m): to_come for m in members})
 
 
 def pair(

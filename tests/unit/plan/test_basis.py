@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from backstay.domain.pairs import Conflict
 from backstay.domain.steps import Base, Increment, Resume, Seed
 from backstay.domain.zfs import LINEAGE, ROLE, SOURCE_GUID, DatasetKind, Guid
-from backstay.plan.basis import AlreadyThere, Basis, DropToken, find_basis
+from backstay.plan import basis as decisions
+from backstay.plan.basis import AlreadyThere, Basis, DropToken
 from backstay.plan.naming import bookmark_name
-from unit.plan.sides import guid_of, lineage_for, point, replica, set_name, source, source_of
+from unit.plan.sides import (
+    SHORT,
+    guid_of,
+    lineage_for,
+    point,
+    replica,
+    set_name,
+    source,
+    source_of,
+)
+
+find_basis = partial(decisions.find_basis, short_id=SHORT)
 
 
 def basis(at_source: str, at_target: str, to: str) -> Basis:
@@ -84,6 +97,11 @@ class TestIncrement:
     @pytest.mark.fault("someone snapshots the replica")
     def test_tolerates_newer_foreign_snapshots_while_nothing_was_written(self) -> None:
         assert basis("a b", "a X", "b") == increment_from("a")
+
+    def test_tolerates_what_another_installation_made_as_any_foreign_snapshot(self) -> None:
+        """It took a snapshot of our replica: the source did not go back."""
+        assert basis("a b", "a b~", "b") == increment_from("a")
+        assert reason(basis("a b", "a b~ +", "b")) == "TargetModified"
 
     @pytest.mark.fault("someone writes to the replica")
     @pytest.mark.parametrize("held", ["a +", "a + X", "a X +", "a ?"])
@@ -168,6 +186,7 @@ class TestToken:
 
     def test_of_a_foreign_snapshot_is_dropped(self) -> None:
         assert isinstance(basis("a X b", "a >X", "b"), DropToken)
+        assert isinstance(basis("a b~ c", "a >b~", "c"), DropToken)
 
     @pytest.mark.parametrize("held", [">b", "a >b"])
     def test_of_another_dataset_is_dropped(self, held: str) -> None:

@@ -12,8 +12,11 @@ from unit.plan.sides import SHORT, guid_of, letters, replica, set_time, source
 
 
 def held(name: str, at_source: str | None, at_target: str | None, *, created: int = 1) -> Held:
-    """One member; None: absent. `created` orders the replicas by age."""
+    """One member; None: absent. `created` orders the replicas by age; sets arrive in order."""
     target = None if at_target is None else replace(replica(at_target, name), createtxg=created)
+    if target is not None:
+        points = (replace(s, createtxg=100 * ord(letters([s])[0])) for s in target.snapshots)
+        target = replace(target, snapshots=tuple(points))
     return Held(
         source=None if at_source is None else source(at_source, name),
         source_seen=True,
@@ -103,6 +106,36 @@ class TestGroupPoint:
     def test_is_no_longer_history_of_a_joiner_alone(self) -> None:
         members = [held("x", "a f", "a"), held("new", "c d e f", "c d e f", created=9)]
         assert found(group_point(members, SHORT)) == "a"
+
+    @pytest.mark.parametrize("order", [1, -1])
+    @pytest.mark.parametrize("alone", ["c", "b d", "f"])
+    def test_is_no_point_of_an_older_joiner(self, alone: str, order: int) -> None:
+        """It was a pair of its own: its replica is the oldest, and its points prove nothing."""
+        members = [held("x", "a e", "a e", created=5), held("old", alone, alone)][::order]
+        assert group_point(members, SHORT) is None
+
+    def test_counts_an_older_joiner_from_its_first_whole_set(self) -> None:
+        members = [held("x", "a e g", "a e g", created=5), held("old", "d g", "d g")]
+        assert found(group_point(members, SHORT)) == "g"
+        members = [held("x", "a e g i", "a e g i", created=5), held("old", "d g i", "d g")]
+        assert found(group_point(members, SHORT)) == "g"
+
+    def test_does_not_wait_for_the_seed_of_a_joiner(self) -> None:
+        """Its snapshot is older than the sets that are taken while it is on its way."""
+        members = [held("x", "a c d", "a c d"), held("new", "b", None, created=9)]
+        assert found(group_point(members, SHORT)) == "d"
+        members = [held("x", "a c d", "a c d"), held("new", "b", ">b", created=9)]
+        assert found(group_point(members, SHORT)) == "d"
+
+    def test_of_a_joiner_in_another_pool_goes_by_the_times_in_the_names(self) -> None:
+        def elsewhere(at_target: str) -> Held:
+            one = held("new", at_target, at_target, created=9)
+            assert one.target is not None
+            moved = [replace(s, dataset="other/new", createtxg=1) for s in one.target.snapshots]
+            return replace(one, target=replace(one.target, snapshots=tuple(moved)))
+
+        assert found(group_point([held("x", "a", "a"), elsewhere("b")], SHORT)) == "a"
+        assert group_point([held("x", "b", "b"), elsewhere("a")], SHORT) is None
 
     def test_requires_a_member_that_is_seeded_again(self) -> None:
         """Its replica was renamed away: the sets that its source still has are sets of it."""

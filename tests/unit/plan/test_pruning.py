@@ -206,6 +206,21 @@ class TestWholeSets:
         plan = plan_pruning(rest.seen)
         assert gone(plan.source) == gone(plan.target) == {}
 
+    def test_of_the_others_stay_beside_an_older_joiner_until_the_next_one_is_whole(self) -> None:
+        """Who was a pair of its own hides the group's point; that is no reason to lose `a`."""
+        situation = world(
+            source={"old": "b# c#", "x": "a c#", "y": "a c#"},
+            target={"old": "b", "x": "a c", "y": "a c"},
+            grouped=True,
+        )
+        for name in "xy":
+            situation = situation.with_replica(name, createtxg=5)
+        assert gone(plan_pruning(situation.seen).target) == {}
+        arrived = replace(situation.source.datasets[source_of("old")].snapshots[1], createtxg=50)
+        held = situation.target.datasets[target_of("old")].snapshots
+        whole = situation.with_replica("old", snapshots=(*held, arrived))
+        assert gone(plan_pruning(whole.seen).target) == {"old": "b", "x": "a", "y": "a"}
+
     def test_older_than_a_joiner_go_while_it_is_seeded(self) -> None:
         situation = world(
             source={"x": "a b c#", "new": "d#"}, target={"x": "a b c", "new": ">d"}, grouped=True

@@ -208,6 +208,35 @@ class TestSpace:
         )
         assert [t.member for t in everything(planned)] == ["x"]
 
+    def test_counts_what_is_still_to_come_of_streams_under_way(self) -> None:
+        """Two seeds that do not fit together must not run together."""
+        situation = world(source={"x": "a#", "y": "a#"})
+        situation = situation.with_source_dataset("y", referenced_bytes=1000)
+        flying = situation.with_in_flight("x", to_come=500)
+        assert [t.member for t in everything(plan(self.roomy(flying, 1500)))] == ["y"]
+        planned = plan(self.roomy(flying, 1499))
+        assert everything(planned) == []
+        assert reasons(planned) == {"y": "InsufficientSpace"}
+
+    def test_counts_streams_of_pairs_that_are_not_due(self) -> None:
+        situation = world(source={"y": "a#"}).with_source_dataset("y", referenced_bytes=1000)
+        flying = self.roomy(situation, 1499).with_in_flight("elsewhere", to_come=500)
+        assert reasons(plan(flying)) == {"y": "InsufficientSpace"}
+        elsewhere = flying.with_task(in_flight={"other/recv/x": 500})
+        assert len(everything(plan(elsewhere))) == 1
+
+    @pytest.mark.parametrize(("at_target", "room"), [({}, 2000), ({"x": "a"}, 1300)])
+    def test_counts_a_child_of_an_earlier_operator_in_full(
+        self, at_target: dict[str, str], room: int
+    ) -> None:
+        situation = world(source={"x": "a# b#", "y": "a#"}, target=at_target).with_busy("x")
+        for name in "xy":
+            situation = situation.with_source_dataset(
+                name, referenced_bytes=1000, written_bytes=300
+            )
+        assert [t.member for t in everything(plan(self.roomy(situation, room)))] == ["y"]
+        assert reasons(plan(self.roomy(situation, room - 1))) == {"y": "InsufficientSpace"}
+
     def test_a_small_member_goes_while_a_big_one_waits(self) -> None:
         situation = world(source={"x": "a#", "y": "a#"})
         situation = situation.with_source_dataset("x", referenced_bytes=10_000)

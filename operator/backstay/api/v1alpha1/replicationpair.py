@@ -160,9 +160,11 @@ class RecoveryPoint(StatusModel):
         "members have different ones.",
     )
     transfer_seconds: int | None = Field(
-        default=None, ge=0, description="How long its transfer took."
+        default=None, ge=0, description="How long the pair's last transfer took."
     )
-    bytes: int | None = Field(default=None, ge=0, description="How much was sent for it.")
+    bytes: int | None = Field(
+        default=None, ge=0, description="How much the pair's last transfer moved."
+    )
 
 
 class MemberCounts(StatusModel):
