@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from backstay.app.commands.completion import names_of
-from backstay.app.commands.rights import GET_PAIR, LISTS, PATCH_PAIR
+from backstay.app.commands.rights import GETS, LISTS, PATCH_PAIR
 from backstay.domain.errors import Stalled
 from fakes.commandline import document, lead, ran
 from fakes.reader import FakeReader
@@ -101,8 +101,8 @@ def role_rules(name: str) -> list[dict[str, Any]]:
 
 def test_the_charts_roles_suffice_to_look_and_to_ask() -> None:
     for role, needed in (
-        ("viewer", (*LISTS, GET_PAIR)),
-        ("editor", (*LISTS, GET_PAIR, PATCH_PAIR)),
+        ("viewer", (*LISTS, *GETS)),
+        ("editor", (*LISTS, *GETS, PATCH_PAIR)),
     ):
         for access in needed:
             assert any(

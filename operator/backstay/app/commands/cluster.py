@@ -73,14 +73,17 @@ class Cluster:
 
     async def pair(self, name: str) -> ReplicationPair:
         """The pair of that name; `NotFound` says why there is none."""
-        assert self.namespace is not None
-        body = await self.kube.read_object("ReplicationPair", self.namespace, name)
-        if body is None:
-            raise NotFound(f"ReplicationPair {self.namespace}/{name} does not exist")
-        found = parsed(ReplicationPair, body)
-        if isinstance(found, Unreadable):
-            raise NotFound(f"ReplicationPair {self.namespace}/{name}: {found.why}")
+        found = await self.one(ReplicationPair, name)
+        if found is None or isinstance(found, Unreadable):
+            why = "does not exist" if found is None else found.why
+            raise NotFound(f"ReplicationPair {self.namespace}/{name}: {why}")
         return found
+
+    async def one(self, model: type[ModelT], name: str) -> ModelT | Unreadable | None:
+        """The object of that name in the namespace, or None when there is none."""
+        assert self.namespace is not None
+        body = await self.kube.read_object(model.info.kind, self.namespace, name)
+        return None if body is None else parsed(model, body)
 
     async def leader(self, namespace: str) -> Leader:
         """Whether an operator leads in a namespace, by the first of its likely Leases there is."""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from backstay.app.commands.cluster import Cluster, NotFound
+from backstay.api.v1alpha1 import ProtectionPolicy, Site
+from backstay.app.commands.cluster import Cluster
 from backstay.app.commands.screen import Screen
 from backstay.report.explain import Around, Explanation, explain, explanation_document
-from backstay.report.inventory import Unreadable
 
 
 async def show_explanation(cluster: Cluster, screen: Screen, name: str) -> int:
     """The facts were shown; 0 when the promise is kept, else 1."""
     assert cluster.namespace is not None
-    objects = await cluster.inventory()
-    pair = objects.pair(cluster.namespace, name)
-    if pair is None or isinstance(pair, Unreadable):
-        why = "does not exist" if pair is None else pair.why
-        raise NotFound(f"ReplicationPair {cluster.namespace}/{name}: {why}")
+    pair = await cluster.pair(name)
     around = Around(
-        policy=objects.policy(cluster.namespace, pair.spec.policy_ref.name),
-        sites={site: objects.site(cluster.namespace, site) for site in pair.spec.sites},
+        policy=await cluster.one(ProtectionPolicy, pair.spec.policy_ref.name),
+        sites={site: await cluster.one(Site, site) for site in pair.spec.sites},
         leader=await cluster.leader(cluster.namespace),
     )
     now = cluster.clock.now()

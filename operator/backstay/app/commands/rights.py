@@ -6,13 +6,16 @@ from backstay.api.kinds import GROUP
 from backstay.api.v1alpha1 import KINDS
 from backstay.ports.kube import Access
 
-READERS = ("status", "explain", "doctor", "preview")
+READERS = ("status", "doctor", "preview")
 
 LISTS: tuple[Access, ...] = tuple(
     Access(verb="list", resource=model.info.plural, group=GROUP) for model in KINDS
 )
-"""All that status, explain and completion cannot do without."""
-GET_PAIR = Access(verb="get", resource="replicationpairs", group=GROUP)
+"""All that status, doctor, preview and completion cannot do without."""
+GETS: tuple[Access, ...] = tuple(
+    Access(verb="get", resource=model.info.plural, group=GROUP) for model in KINDS
+)
+"""All that explain and, for pairs, following a sync cannot do without."""
 PATCH_PAIR = Access(verb="patch", resource="replicationpairs", group=GROUP)
 GET_SECRET = Access(verb="get", resource="secrets")
 GET_LEASE = Access(verb="get", resource="leases", group="coordination.k8s.io")
@@ -20,7 +23,7 @@ GET_CRD = Access(verb="get", resource="customresourcedefinitions", group="apiext
 
 NEEDS: tuple[tuple[Access, tuple[str, ...]], ...] = (
     *((access, READERS) for access in LISTS),
-    (GET_PAIR, ("sync",)),
+    *((access, ("explain", "sync")) for access in GETS),
     (PATCH_PAIR, ("sync",)),
     (GET_LEASE, ("status", "explain", "sync", "doctor")),
     (GET_SECRET, ("preview", "doctor")),

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -54,7 +55,7 @@ class Screen:
 
     def document(self, document: Mapping[str, Any]) -> None:
         """The document is written as JSON."""
-        self.out.print(Text(json.dumps(document, indent=2)))
+        typer.echo(json.dumps(document, indent=2))
 
     def complain(self, text: str) -> None:
         """The text is written to standard error."""
