@@ -84,7 +84,10 @@ class Session:
         self._ended = threading.Event()
         self._left = threading.Event()
         self._leaving = False
-        self._signalled = False
+        self._signals, wakeup = os.pipe()
+        for end in (self._signals, wakeup):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         self._handlers: dict[str, Callable[[Request, Any, Call], Any]] = {
             "hello": lambda request, body, _: survey.hello(request, body),
             "survey": lambda request, body, _: survey.survey(request, body),
@@ -104,7 +107,7 @@ class Session:
         _raise_limits()
         places.sweep()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, self._note_signal)
+            signal.signal(number, lambda *_: None)
         self.streams.listen()
         self._outbox.start()
         greeting = protocol.Greeting(
@@ -189,9 +192,16 @@ class Session:
 
     # --- threads --------------------------------------------------------------------------------
 
-    def _note_signal(self, *_: object) -> None:
-        """Only a note: main may hold the very locks that `end` takes when a signal comes."""
-        self._signalled = True
+    def _was_signalled(self) -> bool:
+        """Whether a signal has come since the last look.
+
+        No handler of Python's tells: it runs in main only, which may hold the very locks that
+        `end` takes, and which sleeps on when the kernel gives the signal to another thread (seen).
+        """
+        try:
+            return bool(os.read(self._signals, 64))
+        except BlockingIOError:
+            return False
 
     def _read(self) -> None:
         try:
@@ -208,7 +218,7 @@ class Session:
         next_beat = 0.0
         while not self._ended.wait(TICK_S):
             now = now_s()
-            if self._signalled:
+            if self._was_signalled():
                 self.end("a signal")
             if now >= next_beat:
                 next_beat = now + BEAT_EVERY_S

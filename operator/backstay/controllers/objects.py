@@ -154,7 +154,7 @@ class ObjectRuns:
         rpo_s = float(facts.rpo_s) if facts.rpo_s is not None else None
         self._sink.publish(entry.ref, status.document(), rpo_s=rpo_s)
         self._hooks.viewed(entry.key, facts)
-        return self._until_breach(facts)
+        return self._until_breach(facts, before)
 
     def _facts(
         self,
@@ -187,9 +187,9 @@ class ObjectRuns:
             states=self._shares.book.pair_states(key, resolved.shares),
         )
 
-    def _until_breach(self, facts: PairFacts) -> Again | None:
+    def _until_breach(self, facts: PairFacts, before: ReplicationPairStatus) -> Again | None:
         """RPOMet turns false by the clock, also when no pass ends."""
-        recovery = recovery_of(facts)
+        recovery = recovery_of(facts, before)
         if recovery is None or facts.rpo_s is None:
             return None
         left = facts.rpo_s - (self._now() - recovery.time).total_seconds()

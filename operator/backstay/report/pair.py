@@ -15,6 +15,8 @@ from backstay.api.v1alpha1.replicationpair import (
 from backstay.api.values import duration_text
 from backstay.api.words import ConditionType, Reason
 from backstay.domain.pairs import Conflict, MemberState, Moved, PairState, Point
+from backstay.domain.zfs import Guid
+from backstay.report.carried import Carried, carried_from
 from backstay.report.verdict import Verdict, settle
 
 WORST_SHOWN = 5
@@ -37,6 +39,12 @@ class PairFacts:
     routes: int
     states: tuple[PairState, ...]
 
+    @property
+    def unread(self) -> bool:
+        """Whether the target of a route was not read yet since this operator leads."""
+        is_missing = len(self.states) < self.routes or not self.states
+        return is_missing or not all(state.ever_seen for state in self.states)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
@@ -47,10 +55,13 @@ class Recovery:
     moved: Moved | None
 
 
-def recovery_of(facts: PairFacts) -> Recovery | None:
-    """The oldest of the routes' points; None while a route has none or was not looked at."""
-    if len(facts.states) < facts.routes or not facts.states:
-        return None
+def recovery_of(facts: PairFacts, before: ReplicationPairStatus) -> Recovery | None:
+    """The oldest of the routes' points; None while a route has none.
+
+    Until every target was read, the point of the status before counts (`report.carried`).
+    """
+    if facts.unread:
+        return _carried_recovery(carried_from(before, facts.generation, unread=True).point)
     found = []
     for state in facts.states:
         if state.point is None:
@@ -64,13 +75,14 @@ def pair_status(
     before: ReplicationPairStatus, facts: PairFacts, now: datetime
 ) -> ReplicationPairStatus:
     """The whole status of a pair as of now."""
-    recovery = recovery_of(facts)
+    recovery = recovery_of(facts, before)
+    carried = carried_from(before, facts.generation, unread=facts.unread)
     members = [m for state in facts.states for m in state.members]
     verdicts = [
-        _ready(facts, members, recovery),
+        _ready(facts, members, recovery, carried),
         _rpo_met(facts, recovery, now),
-        _protected(facts, members),
-        *_abnormal(facts, members, recovery),
+        _protected(facts, members, carried),
+        *_abnormal(facts, members, recovery, carried),
     ]
     return ReplicationPairStatus(
         observed_generation=facts.generation,
@@ -78,10 +90,17 @@ def pair_status(
         active_site=facts.active_site,
         rpo=None if facts.rpo_s is None else duration_text(facts.rpo_s),
         recovery_point=_recovery_point(recovery, before),
-        members=_counts(members) if members else None,
-        worst=_worst(members),
+        members=carried.members or (_counts(members) if members else None),
+        worst=carried.worst or _worst(members),
         last_handled_request=facts.requested_at,
     )
+
+
+def _carried_recovery(point: RecoveryPoint | None) -> Recovery | None:
+    if point is None:
+        return None
+    known = Point(snapshot=point.snapshot, guid=Guid(int(point.guid)), at=point.time)
+    return Recovery(point=known, time=point.time, moved=None)
 
 
 def _recovery_point(
@@ -101,7 +120,12 @@ def _recovery_point(
     )
 
 
-def _ready(facts: PairFacts, members: Sequence[MemberState], recovery: Recovery | None) -> Verdict:
+def _ready(
+    facts: PairFacts,
+    members: Sequence[MemberState],
+    recovery: Recovery | None,
+    carried: Carried,
+) -> Verdict:
     if facts.refusal is not None:
         return _verdict("False", facts.refusal.reason, facts.refusal.message)
     problem = next((s.problem for s in facts.states if s.problem is not None), None)
@@ -110,6 +134,8 @@ def _ready(facts: PairFacts, members: Sequence[MemberState], recovery: Recovery 
     if facts.suspended:
         return _verdict("False", Reason.SUSPENDED, "spec.suspend is true: nothing is sent")
     if len(facts.states) < facts.routes:
+        if (known := carried.verdict(ConditionType.READY)) is not None:
+            return known
         waiting = f"{facts.routes - len(facts.states)} of {facts.routes} routes await a first pass"
         return _verdict("Unknown", Reason.WAITING_FOR_FIRST_POINT, waiting)
     worst = _by_danger(members)
@@ -157,10 +183,11 @@ def _rpo_met(facts: PairFacts, recovery: Recovery | None, now: datetime) -> Verd
     return Verdict(type=kind, status="False", reason=reason, message=said)
 
 
-def _protected(facts: PairFacts, members: Sequence[MemberState]) -> Verdict:
+def _protected(facts: PairFacts, members: Sequence[MemberState], carried: Carried) -> Verdict:
     kind = ConditionType.PROTECTED
-    known = [s for s in facts.states if s.ever_seen]
-    if not facts.states or len(known) < facts.routes:
+    if facts.unread:
+        if (known := carried.verdict(kind)) is not None:
+            return known
         said = "the target was not read yet"
         return Verdict(type=kind, status="Unknown", reason=Reason.NEVER_OBSERVED, message=said)
     done = sum(1 for m in members if m.point is not None)
@@ -171,10 +198,14 @@ def _protected(facts: PairFacts, members: Sequence[MemberState]) -> Verdict:
 
 
 def _abnormal(
-    facts: PairFacts, members: Sequence[MemberState], recovery: Recovery | None
+    facts: PairFacts,
+    members: Sequence[MemberState],
+    recovery: Recovery | None,
+    carried: Carried,
 ) -> list[Verdict]:
     """What is present only while true; `Stalled` and `Reconciling` are never both."""
-    found = []
+    found: list[tuple[ConditionType, str, str]] = []
+    lasting = carried.lasting()
     conflicts = [m for m in members if m.conflict is not None]
     if facts.suspended:
         said = "spec.suspend is true: all data stays and the lag grows"
@@ -191,10 +222,11 @@ def _abnormal(
     stuck = facts.refusal or next((m.conflict for m in conflicts), None)
     if stuck is not None:
         found.append((ConditionType.STALLED, stuck.reason, stuck.message))
-    elif not facts.suspended and recovery is None and facts.routes:
+    elif not (facts.suspended or recovery or lasting) and facts.routes:
         said = "first full copies are under way or about to start"
         found.append((ConditionType.RECONCILING, str(Reason.SEEDING), said))
-    return [Verdict(type=k, status="True", reason=r, message=m) for k, r, m in found]
+    judged = [Verdict(type=k, status="True", reason=r, message=m) for k, r, m in found]
+    return [*judged, *(v for v in lasting if v.type not in {k for k, _, _ in found})]
 
 
 def _counts(members: Sequence[MemberState]) -> MemberCounts:
