@@ -152,7 +152,7 @@ def assert_always(sides: TwoSides, *, hands: bool) -> None:
     for member in seen.members:
         if whole(sides, member.target):
             assert base_of(sides, member) is not None, "the chain is cut"
-        if not hands and sources.count(member.source) == 1:
+        if not hands and not sides.was_alone and sources.count(member.source) == 1:
             assert unsent(sides, member) <= 1
     for disk in sides.tank.values():
         tags = [(t.lineage, t.guid) for b in disk.bookmarks if (t := bookmark_tag(b))]
@@ -240,6 +240,7 @@ def settle(sides: TwoSides) -> int:
         sides.land()
         sides.tick(1)
         if sides.run_pass() == 0:
+            sides.was_alone = False
             return number
     raise AssertionError(f"no fixpoint after {ENOUGH} passes")
 
@@ -252,6 +253,7 @@ TURN = st.fixed_dictionaries(
         "fuse": st.one_of(st.none(), st.integers(0, 14)),
         "fates": st.lists(st.sampled_from(FATES), max_size=6),
         "lands": st.booleans(),
+        "alone": st.sampled_from((False, False, True)),
     }
 )
 
@@ -268,7 +270,7 @@ def play(sides: TwoSides, turn: dict[str, object], *, hands: bool) -> None:
     sides.tick(turn["minutes"])  # type: ignore[arg-type]
     sides.fuse, sides.fates = turn["fuse"], iter(turn["fates"])  # type: ignore[assignment, call-overload]
     try:
-        sides.run_pass()
+        sides.run_alone() if turn["alone"] else sides.run_pass()
     except Dead:
         event("killed")
 

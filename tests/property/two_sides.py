@@ -29,6 +29,7 @@ from backstay.domain.zfs import (
     Pool,
     Snapshot,
 )
+from backstay.plan.local import Alone, plan_local_pruning, plan_local_snapshots
 from backstay.plan.naming import bookmark_name, bookmark_tag, is_ours
 from backstay.plan.pruning import plan_pruning
 from backstay.plan.replication import Seen, plan_preparation, plan_snapshots, see_route
@@ -66,6 +67,8 @@ class TwoSides:
     destroyed: set[tuple[str, str]] = field(default_factory=set)
     """Source dataset and snapshot that people destroyed."""
     taken_at: dict[str, int] = field(default_factory=dict)
+    was_alone: bool = False
+    """Since both sides were last at rest: then more than one point may be unsent."""
 
     def __post_init__(self) -> None:
         self.vault[ROOT] = Disk(name=ROOT, guid=Guid(78), created=1)
@@ -141,6 +144,27 @@ class TwoSides:
             raise
         return self.steps - before
 
+    def run_alone(self) -> None:
+        """One pass that cannot see the target, of a leader that never saw it."""
+        self.passes += 1
+        self.was_alone = True
+        for step in plan_local_snapshots(self._alone(), self.now, self._entropy()):
+            self._take(step)
+        prune = plan_local_pruning(self._alone())
+        for ref in prune.snapshots:
+            disk = self.tank[ref.dataset]
+            assert ref.guid != disk.snapshots[-1].guid, "the newest stays"
+            assert not any(disk.point(ref.guid) for disk in self.vault.values()), "it was sent"
+        self._prune(prune, self.tank)
+
+    def _alone(self) -> Alone:
+        seen = self.see()
+        due = frozenset(pair.key for pair in self.pairs)
+        return Alone(task=seen.task, source=seen.source, due=due)
+
+    def _entropy(self) -> str:
+        return f"{self.passes % 0x8000 * 2:04x}"
+
     def land(self) -> None:
         """What is in flight arrives, lane by lane."""
         lanes, self.flying = self.flying, []
@@ -158,7 +182,7 @@ class TwoSides:
                 self._burn()
                 self._need_parent(name)
                 self.vault[name] = Disk(name=name, guid=self.guid(), created=self.step_txg())
-        for step in plan_snapshots(self.see(), self.now, f"{self.passes % 0x8000 * 2:04x}"):
+        for step in plan_snapshots(self.see(), self.now, self._entropy()):
             self._take(step)
         plan = plan_transfers(self.see())
         assert plan.conflicts.keys() <= {m.target for m in self.see().members}

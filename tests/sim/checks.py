@@ -17,6 +17,10 @@ TICK_S = 0.001
 """Snapshot names count in milliseconds, and sums of seconds in the simulation are inexact."""
 
 
+POINTS = 10
+"""Of ours at a source: 4 last and 2 hourly by the widest policy, and two bases of two targets."""
+
+
 class Checks:
     """Looks at a simulation; remembers what must not be lost."""
 
@@ -32,6 +36,9 @@ class Checks:
             assert self.sim.world.hosts[host].exists(f"{dataset}@{name}"), f"{dataset}@{name} gone"
         for host in (self.sim.b, self.sim.c):
             self._no_point_is_lost(host)
+        for source in self.sim.sources():
+            ours = [s for s in self.sim.a.dataset(source).snapshots if snapshot_time(s.name)]
+            assert len(ours) <= POINTS, f"{source} has {len(ours)} points"
         for pair in self.sim.specs:
             places, target = self.sim.places(pair), self.sim.target_host(pair)
             truths.bases_are_intact(

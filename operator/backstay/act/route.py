@@ -73,13 +73,13 @@ async def prepare_target(
     return Done(failures=failures, touched=tuple(touched))
 
 
-async def take_snapshots(hands: Hands, steps: Sequence[TakeSnapshots]) -> Done:
+async def take_snapshots(source: HostPort, steps: Sequence[TakeSnapshots]) -> Done:
     """The snapshots and bookmarks of each step exist; a failed step costs only its own datasets."""
     failures: dict[str, Conflict] = {}
     made: list[MadeSnapshot] = []
     for step in steps:
         try:
-            made += await hands.source.snapshot(step)
+            made += await source.snapshot(step)
         except (Waiting, Stalled) as error:
             concerned = [d for d, _ in step.datasets] or [b.dataset for b in step.bookmarks]
             failures |= {dataset: as_conflict(error) for dataset in concerned}
@@ -117,15 +117,21 @@ async def prune_sides(hands: Hands, source: Prune, target: Prune) -> Done:
 
     So a crash between leaves the longer history at the source, where it costs nothing.
     """
+    there = await prune_side(hands.target, target)
+    here = await prune_side(hands.source, source)
+    return Done(failures={**there.failures, **here.failures})
+
+
+async def prune_side(host: HostPort, step: Prune) -> Done:
+    """What was planned to go from one side is gone, or is among the failures."""
     failures: dict[str, Conflict] = {}
-    for host, step in ((hands.target, target), (hands.source, source)):
-        if not step.snapshots and not step.bookmarks:
-            continue
-        try:
-            for item in await host.prune(step):
-                failures[item.name] = Conflict(reason=item.reason, message=item.message)
-        except (Waiting, Stalled) as error:
-            failures[host.name] = as_conflict(error)
+    if not step.snapshots and not step.bookmarks:
+        return Done()
+    try:
+        for item in await host.prune(step):
+            failures[item.name] = Conflict(reason=item.reason, message=item.message)
+    except (Waiting, Stalled) as error:
+        failures[host.name] = as_conflict(error)
     return Done(failures=failures)
 
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from backstay.act.route import Hands
 from backstay.adapters.host.dryrun import DryRunHost
 from backstay.adapters.host.hosts import OpenSshHosts
-from backstay.controllers.cycle import Cycle, CycleHooks
+from backstay.controllers.cycle import Cycle, CycleHooks, go_on_alone
 from backstay.controllers.shares import Shares
 from backstay.domain.errors import BackstayError
-from backstay.domain.pairs import Conflict, HostKey, Route, RouteTask, Unseen
+from backstay.domain.pairs import Conflict, HostKey, Route, RouteObservation, RouteTask, Unseen
 from backstay.domain.zfs import HostListing
 from backstay.observe.route import observe_route
 from backstay.plan.direction import reversed_pairs
+from backstay.plan.local import Alone
 from backstay.plan.replication import Seen, see_route
 from backstay.plan.resolve import ResolvedPair
 from backstay.plan.transfers import Lane
@@ -91,7 +92,8 @@ async def _preview_route(
             for key, side in sides
             if isinstance(side, Unseen)
         }
-        return RoutePreview(route=route, commands=(), background=(), problems=problems)
+        commands = await _alone(source, task, observation, clock)
+        return RoutePreview(route=route, commands=commands, background=(), problems=problems)
     for pair in reversed_pairs(seen):
         shares.book.active_site[pair] = route.target.site
     lanes: list[Lane] = []
@@ -120,6 +122,19 @@ async def _preview_route(
         background=tuple(log[ran:]),
         problems={**seen.conflicts, **cycle.failures},
     )
+
+
+async def _alone(
+    source: DryRunHost | Unseen, task: RouteTask, observation: RouteObservation, clock: Clock
+) -> tuple[Command, ...]:
+    """What is done at the source while only the target cannot be seen."""
+    listing = observation.source
+    if isinstance(source, Unseen) or not isinstance(listing, HostListing):
+        return ()
+    began = len(source.log)
+    due = frozenset(pair.key for pair in task.pairs)
+    await go_on_alone(source, Alone(task=task, source=listing, due=due), clock.now())
+    return tuple(source.log[began:])
 
 
 class _PreviewCycle(Cycle):

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from backstay.domain.pairs import Conflict, HostKey, Moved, PairState, Route
+from backstay.domain.pairs import Conflict, HostKey, Moved, PairState, PairTask, Route
 
 PASSES_KEPT = 15
 """Passes whose durations make the mean that the deadline leaves room for."""
@@ -62,6 +62,8 @@ class Book:
     active_site: dict[str, str] = field(default_factory=dict)
     moved: dict[tuple[str, Route], Moved] = field(default_factory=dict)
     """What streams beside passes have brought since the pair's last pass that saw both sides."""
+    alone_at: dict[tuple[str, Route], float] = field(default_factory=dict)
+    """When the last set was taken that could not be sent, because the target was not seen."""
     _durations: dict[Route, deque[float]] = field(default_factory=dict)
     _troubles: dict[tuple[Route, str], _Trouble] = field(default_factory=dict)
     _unseen: dict[Route, int] = field(default_factory=dict)
@@ -125,6 +127,14 @@ class Book:
         """What streams beside passes have brought of these pairs; it is told once."""
         return {p: x for p in pairs if (x := self.moved.pop((p, route), None)) is not None}
 
+    def due_alone(self, route: Route, pairs: Iterable[PairTask], now_s: float) -> frozenset[str]:
+        """The pairs whose last set that could not be sent is an interval old."""
+        return frozenset(
+            pair.key
+            for pair in pairs
+            if (at := self.alone_at.get((pair.key, route))) is None or now_s - at >= pair.interval_s
+        )
+
     def add_duration(self, route: Route, seconds: float) -> None:
         """One more pass is counted in the mean."""
         self._durations.setdefault(route, deque(maxlen=PASSES_KEPT)).append(seconds)
@@ -185,6 +195,7 @@ class Book:
         self.looks = {k: v for k, v in self.looks.items() if k[0] != pair}
         self.lineages = {k: v for k, v in self.lineages.items() if k[0] != pair}
         self.moved = {k: v for k, v in self.moved.items() if k[0] != pair}
+        self.alone_at = {k: v for k, v in self.alone_at.items() if k[0] != pair}
         self._troubles = {k: v for k, v in self._troubles.items() if v.member[0] != pair}
         self.served = {k: v for k, v in self.served.items() if not k.startswith(f"{pair} ")}
         self.active_site.pop(pair, None)
@@ -195,6 +206,7 @@ class Book:
         self.looks.clear()
         self.lineages.clear()
         self.moved.clear()
+        self.alone_at.clear()
         self.served.clear()
         self.active_site.clear()
         self._troubles.clear()

@@ -9,6 +9,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import structlog
 
@@ -17,6 +18,7 @@ from backstay.act.route import (
     Hands,
     missing_transfers,
     prepare_target,
+    prune_side,
     prune_sides,
     send_pipe,
     take_snapshots,
@@ -26,10 +28,12 @@ from backstay.domain.pairs import Conflict, Moved, Route, RouteObservation
 from backstay.domain.steps import Pipe, PipeOutcome, Transfer
 from backstay.domain.zfs import HostListing
 from backstay.observe.route import confirm_targets, with_made
+from backstay.plan.local import Alone, plan_local_pruning, plan_local_snapshots
 from backstay.plan.pruning import plan_pruning
 from backstay.plan.replication import Seen, plan_preparation, plan_snapshots, see_route
 from backstay.plan.transfers import Lane, plan_transfers
 from backstay.ports.clock import Clock
+from backstay.ports.host import HostPort
 from backstay.report.state import Outcome
 
 log = structlog.get_logger(__name__)
@@ -44,6 +48,14 @@ class CycleHooks:
     failed: Callable[[Transfer, Conflict], None]
     progress: Callable[[str, int], None]
     """Called with a target dataset and the bytes that have moved into it."""
+
+
+async def go_on_alone(source: HostPort, alone: Alone, now: datetime) -> Done:
+    """The source has the local points that are due, and no more than the policy wants."""
+    done = await take_snapshots(source, plan_local_snapshots(alone, now, secrets.token_hex(2)))
+    alone = replace(alone, source=with_made(alone.source, done.made))
+    pruned = await prune_side(source, plan_local_pruning(alone))
+    return replace(done, failures={**done.failures, **pruned.failures})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,7 +87,7 @@ class Cycle:
 
         # The point's time is our clock before its snapshot was asked for (rule *RPO truth*).
         steps = plan_snapshots(self.seen, self.clock.now(), secrets.token_hex(2))
-        done = await take_snapshots(self.hands, steps)
+        done = await take_snapshots(self.hands.source, steps)
         self._note(done)
         self._look_again(source=with_made(self.seen.source, done.made))
 

@@ -14,7 +14,7 @@ import structlog
 
 from backstay.act.route import Hands
 from backstay.api.words import Reason
-from backstay.controllers.cycle import Cycle, CycleHooks
+from backstay.controllers.cycle import Cycle, CycleHooks, go_on_alone
 from backstay.controllers.lanes import LaneEnd, Lanes
 from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import RouteShare, Shares
@@ -32,7 +32,8 @@ from backstay.domain.steps import Transfer
 from backstay.domain.zfs import HostListing
 from backstay.observe.route import observe_route
 from backstay.plan.direction import reversed_pairs
-from backstay.plan.members import has_member
+from backstay.plan.local import Alone
+from backstay.plan.members import expand_members, has_member
 from backstay.plan.replication import Seen, decide_groups, lineage_of, see_route
 from backstay.ports.clock import Clock
 from backstay.ports.host import HostPort, TransferPort
@@ -141,6 +142,8 @@ class RoutePasses:
         observation = replace(observation, foreign_writers=foreign)
         seen = self._seen_forwards(route, task, observation)
         if seen is None or isinstance(source, Unseen) or isinstance(target, Unseen):
+            if not isinstance(source, Unseen) and not foreign:
+                await self._go_on_alone(route, task, source, observation)
             return RouteView(task=task, observation=observation, seen=None, outcome=Outcome())
         self._remember_lineages(route, seen)
         cycle = Cycle(
@@ -167,6 +170,33 @@ class RoutePasses:
             outcome=cycle.outcome(),
             cut_short=cut_short,
         )
+
+    async def _go_on_alone(
+        self, route: Route, task: RouteTask, source: HostPort, observation: RouteObservation
+    ) -> None:
+        """While only the target cannot be seen, the source goes on with local points."""
+        if not isinstance(observation.source, HostListing) or isinstance(
+            observation.target, HostListing
+        ):
+            return
+        now_s = self._clock.monotonic_s()
+        alone = Alone(
+            task=task,
+            source=observation.source,
+            due=self._book.due_alone(route, task.pairs, now_s),
+            confirmed={
+                key: frozenset(m.target for m in state.members if m.point is not None)
+                for key, state in self._book.route_states(route).items()
+                if state.ever_seen
+            },
+        )
+        done = await go_on_alone(source, alone, self._clock.now())
+        made = {one.dataset for one in done.made}
+        for pair in task.pairs:
+            if any(m.source in made for m in expand_members(pair, alone.source)):
+                self._book.alone_at[pair.key, route] = now_s
+        for name, why in done.failures.items():
+            log.warning("local-point-failed", route=str(route), item=name, reason=why.reason)
 
     def _seen_forwards(
         self, route: Route, task: RouteTask, observation: RouteObservation

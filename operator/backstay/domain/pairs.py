@@ -39,6 +39,8 @@ class PairTask:
     grouped: bool
     keep_source: Keep
     keep_target: Keep
+    interval_s: float = 0.0
+    """How often it aims at a new point."""
     quarantined: frozenset[str] = frozenset()
     """Names of members that failed last time: each gets a pipe of its own."""
 

@@ -31,7 +31,7 @@ def member_conflict(
             message=f"{task.source_host} has no dataset {member.source}: restore it, or remove "
             f"the member {member.name}; the replica {member.target} is kept",
         )
-    if (conflict := _source_conflict(dataset)) is not None:
+    if (conflict := source_conflict(dataset)) is not None:
         return conflict
     replica = target_listing.datasets.get(member.target)
     is_under_way = member.target in task.in_flight or member.target in target_listing.busy
@@ -86,7 +86,8 @@ def receive_root(target: str, roots: tuple[str, ...]) -> str | None:
     return next((root for root in roots if is_below(target, root)), None)
 
 
-def _source_conflict(source: Dataset) -> Conflict | None:
+def source_conflict(source: Dataset) -> Conflict | None:
+    """Why a source dataset is left alone, whatever its target is like."""
     if LINEAGE in source.properties:
         # Our snapshots on it would make it differ from its own source.
         return Conflict(

@@ -52,7 +52,7 @@ class _Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
+class Judged:
     """Our snapshots of some datasets: those that stay and those that may go."""
 
     keep: tuple[SnapshotRef, ...]
@@ -139,14 +139,14 @@ def _held(member: Member, seen: Seen) -> Held:
     )
 
 
-def _judge_source(group: _Group, short_id: str) -> _Judged:
+def _judge_source(group: _Group, short_id: str) -> Judged:
     """Older points by policy; the common ones, unsent ones and other targets' bases stay."""
     needed = _names_of(group.resting_sources, "held by a member at rest")
     for link in group.links:
         for snapshot in link.source.snapshots:
             if (why := _needed_at_source(link, snapshot)) is not None:
                 needed[snapshot.name] = why
-    return _judge([x.source for x in group.links], group.keep_source, needed, short_id)
+    return judge_sets([x.source for x in group.links], group.keep_source, needed, short_id)
 
 
 def _needed_at_source(link: _Linked, snapshot: Snapshot) -> str | None:
@@ -161,7 +161,7 @@ def _needed_at_source(link: _Linked, snapshot: Snapshot) -> str | None:
     return None
 
 
-def _judge_target(group: _Group, short_id: str) -> _Judged:
+def _judge_target(group: _Group, short_id: str) -> Judged:
     """Older points by policy; the base and the newest whole set stay.
 
     While there is no set that all have, nothing goes: the group waits for its next one.
@@ -177,24 +177,27 @@ def _judge_target(group: _Group, short_id: str) -> _Judged:
                 needed[snapshot.name] = f"newest in common with {link.source.name}"
             elif snapshot == link.target.newest_snapshot:
                 needed[snapshot.name] = "newest of the replica"
-    return _judge([x.target for x in group.links], group.keep_target, needed, short_id)
+    return judge_sets([x.target for x in group.links], group.keep_target, needed, short_id)
 
 
 def _names_of(datasets: Sequence[Dataset], why: str) -> dict[str, str]:
     return {s.name: why for d in datasets for s in d.snapshots}
 
 
-def _judge(
+def judge_sets(
     datasets: Sequence[Dataset], keep: Keep, needed: Mapping[str, str], short_id: str
-) -> _Judged:
-    """Judge our sets as wholes; a group's datasets share a pool, so createtxg orders them."""
+) -> Judged:
+    """Judge our sets as wholes; a group's datasets share a pool, so createtxg orders them.
+
+    `needed`: names that stay → why.
+    """
     ours = [s for d in datasets for s in d.snapshots if is_ours(s, short_id)]
     order: dict[str, int] = {}
     for snapshot in ours:
         order[snapshot.name] = max(order.get(snapshot.name, 0), snapshot.createtxg)
     names = sorted(order, key=lambda name: order[name])
     removed = frozenset(judge_points(names, keep, needed).remove)
-    return _Judged(
+    return Judged(
         keep=tuple(_ref(s) for s in ours if s.name not in removed),
         remove=tuple(_ref(s) for s in ours if s.name in removed),
     )

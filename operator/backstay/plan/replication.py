@@ -16,7 +16,7 @@ from datetime import datetime
 
 from backstay.api.values import pool_of
 from backstay.api.words import Reason
-from backstay.domain.pairs import Conflict, Member, PairTask, RouteObservation, RouteTask
+from backstay.domain.pairs import Conflict, Member, RouteObservation, RouteTask
 from backstay.domain.steps import (
     AbortReceive,
     BookmarkOf,
@@ -27,15 +27,11 @@ from backstay.domain.steps import (
 from backstay.domain.zfs import LINEAGE, Dataset, Guid, HostListing, Snapshot
 from backstay.plan.basis import DropToken, find_basis
 from backstay.plan.checks import member_conflict, receive_root
+from backstay.plan.commands import group_conflict, snapshot_commands, unused_names
 from backstay.plan.members import expand_members
-from backstay.plan.naming import bookmark_tag, lineage_id, snapshot_name
+from backstay.plan.naming import bookmark_tag, lineage_id
 from backstay.plan.posture import replica_posture
 from backstay.plan.sets import GroupDecision, decide_group
-
-SNAPSHOT_ARGV_BYTES = 100_000
-"""Room of one command: the kernel refuses a single string over 128 KiB (rule *O(hosts)*)."""
-SNAPSHOT_NAME_BYTES = 48
-"""What a snapshot's name adds to its dataset's: 42 characters, `@` and a separator, rounded up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +74,11 @@ def see_route(task: RouteTask, observation: RouteObservation) -> Seen | None:
         for m in members
         if (conflict := member_conflict(m, task, observation, source)) is not None
     }
-    conflicts |= _group_size_conflicts(members, task.pairs) | _claimed_twice(members)
+    for pair in (p for p in task.pairs if p.grouped):
+        group = [m for m in members if m.pair == pair.key]
+        if (problem := group_conflict(pair.key, group)) is not None:
+            conflicts |= {m.target: problem for m in group}
+    conflicts |= _claimed_twice(members)
     return Seen(task=task, source=source, target=target, members=members, conflicts=conflicts)
 
 
@@ -109,41 +109,13 @@ def plan_snapshots(seen: Seen, now: datetime, entropy: str) -> tuple[TakeSnapsho
 
     Lone members of a pool share a command, as far as its size allows. `entropy`: 4 hex digits.
     """
-    names = _unused_names(seen, now, entropy)
-    commands = [_take(members, next(names), seen) for members in _commands(seen)]
-    return (*_missing_bookmarks(seen), *commands)
-
-
-def _commands(seen: Seen) -> list[list[Member]]:
-    """The members of each snapshot command; a source that a group snapshots is in it only once."""
     grouped = {p.key for p in seen.task.pairs if p.grouped}
-    groups: list[list[Member]] = []
-    lone: list[Member] = []
-    for _, decision in decide_groups(seen):
-        for taken in decision.take:
-            if taken[0].pair in grouped:
-                groups.append(list(taken))
-            else:
-                lone += taken
-    command_of = {m.source: command for command in groups for m in command}
-    pools: dict[str, dict[str, list[Member]]] = {}
-    for member in lone:
-        if member.source in command_of:
-            command_of[member.source].append(member)
-        else:
-            sources = pools.setdefault(pool_of(member.source), {})
-            sources.setdefault(member.source, []).append(member)
-    return groups + [chunk for sources in pools.values() for chunk in _chunks(sources)]
-
-
-def _unused_names(seen: Seen, now: datetime, entropy: str) -> Iterator[str]:
-    """Names of snapshots, each once and none that a source dataset has (rule *Unique names*)."""
-    used = {s.name for d in seen.source.datasets.values() for s in d.snapshots}
-    for offset in range(0x10000):
-        digits = f"{(int(entropy, 16) + offset) % 0x10000:04x}"
-        name = snapshot_name(now, seen.task.short_id, digits)
-        if name not in used:
-            yield name
+    sets = [taken for _, decision in decide_groups(seen) for taken in decision.take]
+    groups = [taken for taken in sets if taken[0].pair in grouped]
+    lone = [m for taken in sets if taken[0].pair not in grouped for m in taken]
+    names = unused_names(seen.source, seen.task.short_id, now, entropy)
+    commands = [_take(members, next(names), seen) for members in snapshot_commands(groups, lone)]
+    return (*_missing_bookmarks(seen), *commands)
 
 
 def lineage_of(member: Member, seen: Seen) -> str:
@@ -193,20 +165,6 @@ def _missing_bookmarks(seen: Seen) -> list[TakeSnapshots]:
     ]
 
 
-def _chunks(sources: Mapping[str, list[Member]]) -> list[list[Member]]:
-    """The members of each source in runs whose snapshot command stays below the kernel's limit."""
-    chunks: list[list[Member]] = []
-    size = SNAPSHOT_ARGV_BYTES
-    for source, members in sources.items():
-        room = len(source.encode()) + SNAPSHOT_NAME_BYTES
-        if size + room > SNAPSHOT_ARGV_BYTES:
-            chunks.append([])
-            size = 0
-        size += room
-        chunks[-1] += members
-    return chunks
-
-
 def _claimed_twice(members: tuple[Member, ...]) -> dict[str, Conflict]:
     """Two sources cannot share a replica; children of trees can meet where their entries do not."""
     claims: dict[str, list[Member]] = {}
@@ -220,33 +178,6 @@ def _claimed_twice(members: tuple[Member, ...]) -> dict[str, Conflict]:
                 reason=Reason.DATASET_CLAIMED,
                 message=f"{target} is the target of {claimants}: give one of them another target",
             )
-    return conflicts
-
-
-def _group_size_conflicts(
-    members: tuple[Member, ...], pairs: tuple[PairTask, ...]
-) -> dict[str, Conflict]:
-    """A consistency group is one command in one pool, or it is none."""
-    conflicts: dict[str, Conflict] = {}
-    for pair in (p for p in pairs if p.grouped):
-        group = [m for m in members if m.pair == pair.key]
-        size = sum(len(m.source.encode()) + SNAPSHOT_NAME_BYTES for m in group)
-        pools = sorted({pool_of(m.source) for m in group})
-        if size > SNAPSHOT_ARGV_BYTES:
-            why = f"its {len(group)} members need a command of {size} bytes; the limit is "
-            problem = Conflict(
-                reason=Reason.GROUP_TOO_LARGE,
-                message=f"{pair.key}: {why}{SNAPSHOT_ARGV_BYTES}: split it into several pairs",
-            )
-        elif len(pools) > 1:
-            problem = Conflict(
-                reason=Reason.GROUP_SPLIT,
-                message=f"{pair.key}: one snapshot cannot span the pools {', '.join(pools)}: make "
-                f"one pair a pool, or set consistencyGroup: false",
-            )
-        else:
-            continue
-        conflicts |= {m.target: problem for m in group}
     return conflicts
 
 

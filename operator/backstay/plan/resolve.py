@@ -73,16 +73,22 @@ def resolve_pair(
     shares = _shares(pair, policy, sites, source)
     if isinstance(shares, Conflict):
         return shares
-    rpo_s = duration_seconds(policy.spec.effective_rpo)
-    interval = policy.spec.replication.interval
+    rpo_s, interval_s = _pace(policy)
     return ResolvedPair(
         key=f"{pair.metadata.namespace}/{pair.metadata.name}",
         active_site=source,
         rpo_s=rpo_s,
-        interval_s=duration_seconds(interval) if interval else rpo_s / 2,
+        interval_s=interval_s,
         shares=shares,
         suspended=spec.suspend,
     )
+
+
+def _pace(policy: ProtectionPolicy) -> tuple[int, float]:
+    """RPO and interval of a policy, in seconds; half of the RPO leaves room for a failed pass."""
+    rpo_s = duration_seconds(policy.spec.effective_rpo)
+    interval = policy.spec.replication and policy.spec.replication.interval
+    return rpo_s, duration_seconds(interval) if interval else rpo_s / 2
 
 
 def _unusable_policy(pair: ReplicationPair, policy: ProtectionPolicy | None) -> Conflict:
@@ -149,6 +155,7 @@ def _shares(
             grouped=pair.spec.consistency_group,
             keep_source=_keep(retention.source),
             keep_target=_keep(retention.target),
+            interval_s=_pace(policy)[1],
         )
         for route, found in entries.items()
     }

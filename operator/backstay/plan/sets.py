@@ -113,7 +113,7 @@ def _current_set(seats: Sequence[_Seat]) -> str | None:
         point.name: point
         for seat in owners or seats
         for point in seat.ours.values()
-        if _is_of_group(seat, point, len(seats))
+        if _is_of_group(seat, point, owners if len(seats) > 1 else [])
     }
     points = sorted(taken.values(), key=lambda p: p.createtxg, reverse=True)
     whole = [p.name for p in points if _is_whole_at_source(p, seats, is_first=not owners)]
@@ -128,15 +128,20 @@ def _is_whole_at_source(point: Snapshot, seats: Sequence[_Seat], *, is_first: bo
     return not any(_has_lost(s, point) for s in others)
 
 
-def _is_of_group(seat: _Seat, point: Snapshot, size: int) -> bool:
-    """Whether the point was taken for this target, as its bookmarks tell, or for nobody else."""
+def _is_of_group(seat: _Seat, point: Snapshot, owners: Sequence[_Seat]) -> bool:
+    """Whether the point was taken for this group: as its bookmarks tell or, without any, as all
+    who have a replica have it. Another pair of the source takes points without a bookmark while
+    its target cannot be seen (plan/local.py).
+    """
     lineages = {
         tag.lineage
         for b in seat.source.bookmarks
         if b.guid == point.guid and (tag := bookmark_tag(b)) is not None
     }
     own = None if seat.replica is None else seat.replica.properties.get(LINEAGE)
-    return size == 1 or own is None or not lineages or own in lineages
+    if own is None or own in lineages:
+        return True
+    return not owners or (not lineages and all(point.name in s.ours for s in owners))
 
 
 def _has_lost(seat: _Seat, point: Snapshot) -> bool:

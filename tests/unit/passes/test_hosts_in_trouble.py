@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from backstay.domain.steps import Increment
+from fakes import truths
+from fakes.core import Core
 from fakes.lab import Lab
 
 
@@ -137,3 +140,137 @@ async def test_an_exported_pool_is_named_and_heals_when_it_is_imported(lab: Lab)
     assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
     assert [type(t.how).__name__ for t in lab.core.sent()] == ["Increment"]
     assert lab.equal("d0", "d1")
+
+
+KEEP = {"source": {"last": 3}, "target": {"last": 9}}
+INTERVAL_S = 150
+WRITES = 5
+"""In each interval."""
+
+
+def points(lab: Lab, name: str) -> list[str]:
+    """Our snapshots of a source, oldest first."""
+    return [s.name for s in lab.a.dataset(f"tank/vm/{name}").snapshots]
+
+
+async def outage(lab: Lab, count: int = 2, *, group: bool = True, intervals: int = 10) -> None:
+    """A seeded pair whose target is away for some intervals, with writes to d0 in each."""
+    lab.core.policy(retention=KEEP)
+    lab.core.pair("erp", lab.volumes(count), group=group)
+    await lab.core.live(100)
+    lab.core.sent()
+    lab.b.reachable = False
+    for _ in range(intervals * WRITES):
+        lab.a.write("tank/vm/d0", 4096)
+        await lab.core.live(INTERVAL_S / WRITES)
+
+
+@pytest.mark.rule("Pruning keeps the chain")
+@pytest.mark.rule("RPO truth")
+@pytest.mark.parametrize("group", [True, False])
+async def test_local_points_go_on_while_the_target_is_away_and_only_the_newest_is_sent(
+    lab: Lab, group: bool
+) -> None:
+    await outage(lab, group=group)
+    taken = [c for c in lab.world.commands if c[1] == "snapshot"]
+    assert len(taken) == 1 + 10, "one an interval"
+    before = lab.b.dataset("backup/backstay/d0")
+    changed, unchanged = points(lab, "d0"), points(lab, "d1")
+    base = before.snapshots[-1].name
+    assert changed[0] == base
+    assert len(changed) == 1 + 3, "the base, and as many as the policy wants"
+    assert unchanged == (changed if group else [base])
+    assert lab.core.condition("erp", "RPOMet") == ("False", "RPOBreached")
+    assert lab.core.status("erp")["recoveryPoint"]["snapshot"] == base
+
+    lab.b.reachable = True
+    await lab.core.live(10)
+    sent = {t.member: t for t in lab.core.sent()}
+    assert sent.keys() == ({"d0", "d1"} if group else {"d0"})
+    for transfer in sent.values():
+        assert isinstance(transfer.how, Increment)
+        assert transfer.how.base.full_name.endswith(f"@{base}")
+        assert transfer.snapshot == changed[-1]
+    after = lab.b.dataset("backup/backstay/d0")
+    assert (after.guid, [s.name for s in after.snapshots]) == (before.guid, [base, changed[-1]])
+    assert points(lab, "d0") == changed[-3:]
+    await lab.core.live(2 * INTERVAL_S)
+    assert lab.equal("d0", "d1")
+    assert len(points(lab, "d0")) == 3
+    assert lab.core.condition("erp", "RPOMet") == ("True", "WithinRPO")
+    truths.little_is_left_over(lab.a, lab.b, {"tank/vm/d0": "backup/backstay/d0"})
+
+
+@pytest.mark.rule("Fixpoint")
+async def test_a_new_leader_goes_on_with_local_points(lab: Lab) -> None:
+    """What it never saw of the target is told by the bookmarks."""
+    await outage(lab, intervals=2)
+    lab.core.restart()
+    for _ in range(3):
+        lab.a.write("tank/vm/d1", 4096)
+        await lab.core.live(INTERVAL_S)
+    assert len(points(lab, "d1")) == 1 + 3
+    lab.b.reachable = True
+    await lab.core.live(60)
+    assert lab.equal("d0", "d1")
+
+
+async def test_no_local_point_is_taken_while_nothing_is_written(lab: Lab) -> None:
+    await outage(lab, intervals=1)
+    await lab.core.live(2 * INTERVAL_S)
+    before = lab.world.commands[:]
+    await lab.core.live(10 * INTERVAL_S)
+    assert lab.world.commands == before
+
+
+@pytest.mark.parametrize("group", [True, False])
+async def test_no_local_point_is_taken_of_what_was_never_seeded(lab: Lab, group: bool) -> None:
+    lab.b.reachable = False
+    lab.core.pair("erp", lab.volumes(2), group=group)
+    await lab.core.live(5 * INTERVAL_S)
+    assert [c for c in lab.world.commands if c[1] == "snapshot"] == []
+
+
+async def test_a_suspended_pair_takes_no_local_points(lab: Lab) -> None:
+    await outage(lab, intervals=1)
+    lab.core.pair("erp", lab.known(2), group=True, suspend=True)
+    before = lab.world.commands[:]
+    lab.a.write("tank/vm/d0", 4096)
+    await lab.core.live(5 * INTERVAL_S)
+    assert lab.world.commands == before
+
+
+@pytest.mark.rule("Isolation")
+async def test_a_joiner_of_an_outage_does_not_hold_its_group_up_afterwards(lab: Lab) -> None:
+    """It is in none of the local sets, and is seeded alone."""
+    await outage(lab, intervals=1)
+    lab.core.pair("erp", lab.extended(2), group=True)
+    lab.a.write("tank/vm/d0", 4096)
+    await lab.core.live(INTERVAL_S)
+    assert points(lab, "d2") == []
+    reached, go_on = lab.world.transfer_faults.pause(after_bytes=2000, nth=2)
+    lab.b.reachable = True
+    await lab.core.live(INTERVAL_S)
+    assert reached.is_set()
+    assert lab.equal("d0", "d1")
+    assert lab.core.condition("erp", "RPOMet") == ("True", "WithinRPO")
+    go_on.set()
+    await lab.core.live(INTERVAL_S)
+    assert lab.equal("d0", "d1", "d2")
+
+
+@pytest.mark.rule("Single writer")
+async def test_an_operator_that_was_superseded_takes_no_local_points(lab: Lab) -> None:
+    """The source knows the term of the new leader, though nobody reaches the target."""
+    await outage(lab, intervals=1)
+    newer = Core(lab.world, term=9)
+    newer.site("fra", lab.a)
+    newer.site("muc", lab.b, roots=("backup/backstay",))
+    newer.policy()
+    newer.pair("erp", lab.known(2), group=True)
+    await newer.live(5)
+    before = points(lab, "d0")
+    lab.a.write("tank/vm/d0", 4096)
+    await lab.core.live(INTERVAL_S)
+    assert points(lab, "d0") == before
+    assert lab.core.superseded

@@ -10,10 +10,10 @@ import pytest
 from backstay.domain.pairs import Entry, RouteObservation, Unseen
 from backstay.domain.steps import BookmarkOf, Prune, TakeSnapshots
 from backstay.domain.zfs import LINEAGE, Dataset, DatasetKind, Guid
+from backstay.plan.commands import SNAPSHOT_ARGV_BYTES
 from backstay.plan.naming import snapshot_time
 from backstay.plan.pruning import PruningPlan, plan_pruning
 from backstay.plan.replication import (
-    SNAPSHOT_ARGV_BYTES,
     Preparation,
     plan_preparation,
     plan_snapshots,

@@ -144,6 +144,19 @@ class TestGroup:
         assert situation.conflict("y") == "SourceMissing"
         assert decide(situation) == GroupDecision(send={}, take=(), unchanged=False)
 
+    def test_is_sent_the_newest_of_the_sets_that_were_taken_while_its_target_was_away(self) -> None:
+        situation = world(source=dict.fromkeys("xy", "a# b c"), target=dict.fromkeys("xy", "a"))
+        grouped = situation.with_pairs(pair("x", "y", grouped=True))
+        assert sent(decide(grouped)) == {"x": "c", "y": "c"}
+        assert taken(decide(grouped)) == []
+
+    def test_is_not_disturbed_by_local_points_of_another_pair(self) -> None:
+        """Its target is away, so that no bookmark tells whose they are: `b` is of `x` alone."""
+        situation = world(source={"x": "a# b", "y": "a#"}, target=dict.fromkeys("xy", "a"))
+        decision = decide(situation.with_pairs(pair("x", "y", grouped=True)))
+        assert sent(decision) == {}
+        assert taken(decision) == [["x", "y"]]
+
     def test_is_not_disturbed_by_snapshots_that_another_pair_took_of_one_member(self) -> None:
         """`c` is of x alone: no set of this group, neither sent nor waited for."""
         frozen = world(
