@@ -1,8 +1,4 @@
-"""Runs the tiers of tests: `fast` (seconds, no world) or `all` (real hosts, real API server).
-
-`unseen` runs end-to-end tests that are written and were not yet seen to pass on an idle machine;
-they are no part of `all` until they were.
-"""
+"""Runs the tiers of tests: `fast` (seconds, no world) or `all` (real hosts, real API server)."""
 
 import os
 import shutil
@@ -15,7 +11,6 @@ from worlds import bringup, cache, progress
 FAST = ("unit", "property")
 ALL = (*FAST, "sim", "controlplane", "contract", "lab", "e2e")
 WORLDLY = ("controlplane", "contract", "lab", "e2e")
-UNSEEN = "tests/e2e/unseen"
 NEWEST_PYTHON = "3.13"
 
 
@@ -60,12 +55,9 @@ def main() -> None:
     """Run the tiers; the last line is that of pytest."""
     fast = sys.argv[1:] == ["fast"]
     folders = present(FAST if fast else ALL)
-    pytest = [sys.executable, "-m", "pytest", f"--ignore={UNSEEN}", *folders]
+    pytest = [sys.executable, "-m", "pytest", *folders]
     if fast:
         run(pytest)
-        return
-    if sys.argv[1:] == ["unseen"]:
-        run([sys.executable, "-m", "pytest", "-v", UNSEEN])
         return
     python = newest_python()
     if python is not None:

@@ -145,6 +145,8 @@ class Core:
     def publish(self, ref: ObjectRef, status: Mapping[str, Any], *, rpo_s: float | None) -> None:
         """The status is kept for the test and echoed to the registry."""
         self.statuses[f"{ref.kind}/{ref.name}"] = status
+        if (body := self.bodies.get(ObjectKey(ref.kind, ref.namespace, ref.name))) is not None:
+            body["status"] = status
         self.registry.observe_status(ref, status)
 
     # --- words for tests -------------------------------------------------------------------------
@@ -219,6 +221,8 @@ class Core:
             "generation": metadata["generation"] + 1,
         }
         body = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": dict(spec)}
+        if known is not None and "status" in known:
+            body["status"] = known["status"]
         self.bodies[key] = body
         self.registry.put(kind, body)
         self.ring(key)

@@ -27,10 +27,11 @@ from backstay.domain.zfs import (
     WRITER,
     BookmarkRef,
     Guid,
+    HostFacts,
     HostListing,
     SnapshotRef,
 )
-from backstay.ports.host import HostFacts, RootState, SurveyRequest
+from backstay.ports.host import RootState, SurveyRequest
 from fakes import listing, streams
 from fakes.faults import RequestFault
 from fakes.world import FakeHost
@@ -76,7 +77,7 @@ class FakePort:
             hostname=self.name.rsplit("/", 1)[-1],
             zfs_version=self.host.zfs_version,
             python_version=self.host.python_version,
-            uid=0,
+            uid=self.host.uid,
             clock_skew_s=self.host.clock_skew_s,
             pools=listing.pools(self.host),
         )

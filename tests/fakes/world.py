@@ -126,6 +126,8 @@ class FakeHost:
         self.requests: Counter[str] = Counter()
         self.fence_busy = False
         """Holders of an old term cannot be killed: claims end with FenceBusy."""
+        self.uid = 0
+        """Of the account that is logged in to."""
         self.busy_for: Counter[str] = Counter()
         """Dataset → how many more mutations of it are refused as busy."""
         self._since_txg_s = 0.0

@@ -30,7 +30,7 @@ from backstay.report.fault import fault_status, judged_rpo_s
 from backstay.report.invalid import invalid_status
 from backstay.report.pair import PairFacts, pair_status, recovery_of
 from backstay.report.policy import policy_status
-from backstay.report.site import HostView, first_site_status, site_status
+from backstay.report.site import HostView, first_site_status, host_view, site_status
 
 log = structlog.get_logger(__name__)
 
@@ -269,13 +269,7 @@ class ObjectRuns:
         except TimeoutError:
             said = f"{key} did not answer within {HELLO_DEADLINE_S:.0f} s: see its load and sshd"
             return HostView(name=key.host, problem=Conflict(reason=Reason.TIMEOUT, message=said))
-        return HostView(
-            name=key.host,
-            zfs_version=facts.zfs_version,
-            python_version=facts.python_version,
-            clock_skew_s=facts.clock_skew_s,
-            pools=facts.pools,
-        )
+        return host_view(key, facts)
 
     def _now(self) -> datetime:
         return self._clock.now()

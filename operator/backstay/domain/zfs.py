@@ -144,6 +144,18 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What a host says of itself. `clock_skew_s` > 0: its clock is ahead of ours."""
+
+    hostname: str
+    zfs_version: str
+    python_version: str
+    uid: int
+    clock_skew_s: float
+    pools: tuple[Pool, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostListing:
     """What one host said in one survey request; complete for the roots that were asked for."""
 

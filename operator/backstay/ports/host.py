@@ -17,19 +17,7 @@ from backstay.domain.steps import (
     RestorePosture,
     TakeSnapshots,
 )
-from backstay.domain.zfs import HostListing, Pool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostFacts:
-    """What a host says of itself. `clock_skew_s` > 0: its clock is ahead of ours."""
-
-    hostname: str
-    zfs_version: str
-    python_version: str
-    uid: int
-    clock_skew_s: float
-    pools: tuple[Pool, ...]
+from backstay.domain.zfs import HostFacts, HostListing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,7 @@ def pair_status(
 
 
 def _carried_recovery(point: RecoveryPoint | None) -> Recovery | None:
-    if point is None:
+    if point is None or point.guid is None:
         return None
     known = Point(snapshot=point.snapshot, guid=Guid(int(point.guid)), at=point.time)
     return Recovery(point=known, time=point.time, moved=None)

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from backstay.api.v1alpha1.site import HostStatus, PoolStatus, SiteStatus
 from backstay.api.words import ConditionType, Reason
-from backstay.domain.pairs import Conflict
-from backstay.domain.zfs import Pool
+from backstay.domain.pairs import Conflict, HostKey
+from backstay.domain.zfs import HostFacts, Pool
 from backstay.report.verdict import Verdict, settle
 
 
@@ -23,6 +23,26 @@ class HostView:
     python_version: str | None = None
     clock_skew_s: float = 0.0
     pools: tuple[Pool, ...] = ()
+
+
+def host_view(key: HostKey, facts: HostFacts) -> HostView:
+    """The host as it told of itself; an account that is not root cannot do the work.
+
+    Snapshots, receives and the fence that keeps writers apart need root at both sides.
+    """
+    if facts.uid != 0:
+        said = (
+            f"{key}: the account has uid {facts.uid} and is not root, which snapshots, receives "
+            f"and the fence of writers need: set spec.hosts[].user to root"
+        )
+        return HostView(name=key.host, problem=Conflict(reason=Reason.NO_RIGHTS, message=said))
+    return HostView(
+        name=key.host,
+        zfs_version=facts.zfs_version,
+        python_version=facts.python_version,
+        clock_skew_s=facts.clock_skew_s,
+        pools=facts.pools,
+    )
 
 
 def site_status(

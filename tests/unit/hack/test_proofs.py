@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proofs import pages
-from proofs.marks import UNSEEN, Proof, collect
+from proofs.marks import Proof, collect
 from proofs.rows import Row, Table
 
 HEAD = "import pytest\n"
@@ -109,7 +109,6 @@ class TestWorlds:
             ("lab/host/test_it.py", "lab"),
             ("contract/api/test_it.py", "contract-real"),
             ("e2e/test_it.py", "e2e"),
-            ("e2e/unseen/test_it.py", UNSEEN),
         ],
     )
     def test_are_the_folders_of_the_tiers(self, tmp_path: Path, path: str, world: str) -> None:
@@ -166,11 +165,6 @@ class TestJudge:
     def test_finds_an_excuse_for_a_proven_row(self) -> None:
         said = pages.judge(table(Row("One", "holds", excuse="later")), [proof("One")])
         assert said == ["the rule 'One' is proven: take its excuse away"]
-
-    def test_counts_no_test_that_was_not_seen_to_pass(self) -> None:
-        assert len(pages.judge(table(Row("One", "holds")), [proof("One", UNSEEN)])) == 1
-        excused = table(Row("One", "holds", excuse="later"))
-        assert pages.judge(excused, [proof("One", UNSEEN)]) == []
 
     def test_counts_no_mark_of_another_table(self) -> None:
         fault = Proof("fault", "One", "tests/unit/test_it.py", "test_it", "unit")

@@ -117,3 +117,15 @@ async def test_clocks_of_hosts_that_differ_are_said_and_decide_nothing(lab: Lab)
     assert len(lab.a.dataset("tank/vm/d0").snapshots) == 2
     assert len(lab.b.dataset("backup/backstay/d0").snapshots) == 2
     assert lab.equal("d0")
+
+
+@pytest.mark.fault("no rights")
+async def test_an_account_that_is_not_root_is_named_before_anything_is_tried(lab: Lab) -> None:
+    lab.b.uid = 1000
+    await lab.core.live(100)
+    assert lab.core.condition("muc", "Ready", "Site") == ("False", "NoRights")
+    assert "uid 1000" in lab.core.message("muc", "Ready", "Site")
+    assert lab.core.condition("fra", "Ready", "Site") == ("True", "Reachable")
+    lab.b.uid = 0
+    await lab.core.live(100)
+    assert lab.core.condition("muc", "Ready", "Site") == ("True", "Reachable")

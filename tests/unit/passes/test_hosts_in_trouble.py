@@ -173,7 +173,8 @@ async def test_local_points_go_on_while_the_target_is_away_and_only_the_newest_i
 ) -> None:
     await outage(lab, group=group)
     taken = [c for c in lab.world.commands if c[1] == "snapshot"]
-    assert len(taken) == 1 + 10, "one an interval"
+    # Tries at a lost host have jitter, so an interval may fall between two of them.
+    assert 1 + 8 <= len(taken) <= 1 + 10, "one an interval"
     before = lab.b.dataset("backup/backstay/d0")
     changed, unchanged = points(lab, "d0"), points(lab, "d1")
     base = before.snapshots[-1].name

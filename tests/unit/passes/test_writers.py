@@ -51,7 +51,7 @@ class Stopped(RequestFaults):
         """The new leader comes once, right before the request."""
         if request == self.stage and self.commands is None:
             for host in (self.lab.a, self.lab.b):
-                host.want[INSTALLATION] = (2, "two")
+                host.want[INSTALLATION] = (2, "one")
             self.lab.b.set("backup/backstay", WRITER, f"2:{INSTALLATION}")
             self.commands = list(self.lab.world.commands)
         return super().draw(request)

@@ -16,8 +16,8 @@ from backstay.domain.steps import (
     RestorePosture,
     TakeSnapshots,
 )
-from backstay.domain.zfs import WRITER, Dataset, Guid, HostListing
-from backstay.ports.host import HostFacts, RootState, SurveyRequest
+from backstay.domain.zfs import WRITER, Dataset, Guid, HostFacts, HostListing
+from backstay.ports.host import RootState, SurveyRequest
 
 _FUTURE_TXG = 1 << 62
 """A predicted snapshot is newer than every real one."""

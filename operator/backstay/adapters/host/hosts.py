@@ -20,9 +20,9 @@ from backstay.domain.steps import (
     RestorePosture,
     TakeSnapshots,
 )
-from backstay.domain.zfs import HostListing
+from backstay.domain.zfs import HostFacts, HostListing
 from backstay.ports.clock import Clock
-from backstay.ports.host import Endpoint, HostFacts, RootState, SurveyRequest
+from backstay.ports.host import Endpoint, RootState, SurveyRequest
 from backstay_host import protocol as wire
 
 IDLE_S = 150.0

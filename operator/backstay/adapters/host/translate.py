@@ -98,9 +98,9 @@ def receive_order(transfer: steps.Transfer) -> wire.ReceiveOrder:
 # --- host -> operator ---------------------------------------------------------------------------
 
 
-def host_facts(said: wire.HostFacts, our_now: float) -> port.HostFacts:
+def host_facts(said: wire.HostFacts, our_now: float) -> zfs.HostFacts:
     """A host's facts; the skew is what its clock is ahead of `our_now`."""
-    return port.HostFacts(
+    return zfs.HostFacts(
         hostname=said.hostname,
         zfs_version=said.zfs_version,
         python_version=said.python_version,

@@ -21,7 +21,6 @@ VERDICTS = {
     "noisy": READY,
     "german": READY,
     "nopython": ("False", "NoPython"),
-    "nozfs": ("False", "NoZfs"),
     "wrong-key": ("False", "KeyRefused"),
     "changed-key": ("False", "HostKeyChanged"),
     "closed-port": ("False", "Unreachable"),
@@ -64,7 +63,6 @@ def flawed_site(scene: Scene, name: str, other_key: str) -> manifests.Document:
     "wrong key",
     "changed host key",
     "unreachable host",
-    "no ZFS",
     "no Python",
     "no rights",
     "other locale",
@@ -78,6 +76,20 @@ def test_the_site_names_its_flaw(scene: Scene, other_key: str, name: str) -> Non
     assert host["reason"] == VERDICTS[name][1]
     assert bool(host.get("message")) == (VERDICTS[name] != READY)
     scene.kubectl("delete", "bsite", name)
+
+
+@pytest.mark.fault("no ZFS")
+def test_a_host_whose_zfs_is_gone_is_named_until_it_is_back(scene: Scene, other_key: str) -> None:
+    scene.b.run("mv /usr/sbin/zfs /usr/sbin/zfs.away")
+    try:
+        # Another account means another session: the others know the version of ZFS already.
+        scene.apply(flawed_site(scene, "noisy", other_key))
+        site = scene.await_verdict("bsite", "noisy", "Ready", ("False", "NoZfs"))
+        assert site.status["hosts"][0]["message"]
+    finally:
+        scene.b.run("mv /usr/sbin/zfs.away /usr/sbin/zfs")
+    scene.await_verdict("bsite", "noisy", "Ready", READY)
+    scene.kubectl("delete", "bsite", "noisy")
 
 
 @pytest.fixture(scope="module")

@@ -93,12 +93,14 @@ def test_a_rebuilt_cluster_goes_on_with_the_replicas_of_the_lost_one(private_sce
     operator.start()
     replica = protect(scene, "disk")
     term = await_leader(operator)
-    first = pools.snapshots(scene.b, f"{scene.root}/disk")
     operator.kill()
-    # More terms than the new Lease counts from.
+    # The hosts know more terms than the new Lease counts from.
     operator.restart()
     lost_term = await_leader(operator)
     assert lost_term > term
+    pools.write(scene.a, f"{scene.source}/disk")
+    scene.next_point("disk")
+    first = pools.snapshots(scene.b, f"{scene.root}/disk")
     operator.kill()
 
     scene.plane.empty_etcd()
