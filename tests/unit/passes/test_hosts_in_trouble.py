@@ -260,7 +260,7 @@ async def test_a_joiner_of_an_outage_does_not_hold_its_group_up_afterwards(lab: 
     assert lab.equal("d0", "d1", "d2")
 
 
-@pytest.mark.rule("Single writer")
+@pytest.mark.rule("Single writer, fenced at the host")
 async def test_an_operator_that_was_superseded_takes_no_local_points(lab: Lab) -> None:
     """The source knows the term of the new leader, though nobody reaches the target."""
     await outage(lab, intervals=1)
