@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from backstay.domain.pairs import Keep
 from backstay.domain.zfs import BookmarkRef, Dataset, HostListing, SnapshotRef
+from backstay.plan.local import Alone, plan_local_pruning
 from backstay.plan.naming import bookmark_tag, is_ours
 from backstay.plan.pruning import PruningPlan, plan_pruning
 from unit.plan.sides import (
@@ -161,4 +162,25 @@ def test_a_set_of_a_group_goes_whole_or_stays_whole(situation: World) -> None:
         (situation.target, plan.target.snapshots),
     ):
         before, after = sets_left(side, ()), sets_left(side, gone)
+        assert after == {name: before[name] for name in after}, "half a set"
+
+
+@pytest.mark.rule("Pruning keeps the chain")
+@given(situation=st.booleans().flatmap(lambda grouped: worlds(grouped=grouped)))
+def test_nothing_that_could_be_a_base_goes_while_the_target_is_away(situation: World) -> None:
+    view = Alone(task=situation.task, source=situation.source, due=frozenset())
+    plan = plan_local_pruning(view)
+    event(f"prunes: {bool(plan.snapshots)}")
+    assert plan.bookmarks == ()
+    for ref in plan.snapshots:
+        dataset = situation.source.datasets[ref.dataset]
+        found = dataset.snapshot_by_guid(ref.guid)
+        assert found is not None
+        assert is_ours(found, SHORT), "a foreign snapshot"
+        assert found != [s for s in dataset.snapshots if is_ours(s, SHORT)][-1], "the newest"
+        assert all(b.createtxg < found.createtxg for b in dataset.bookmarks), "it may be a base"
+        assert dataset.bookmarks
+    if situation.task.pairs[0].grouped:
+        before = sets_left(situation.source, ())
+        after = sets_left(situation.source, plan.snapshots)
         assert after == {name: before[name] for name in after}, "half a set"
