@@ -28,6 +28,8 @@ class Checks:
         self.sim = sim
         self._newest: dict[tuple[str, str], int] = {}
         """(host, replica) → createtxg of the newest point of ours that it was seen with."""
+        self._seeded_s: dict[tuple[str, str], float] = {}
+        """(host, replica) → when it was first seen with a point of ours."""
         self._seen_commands = 0
 
     def after_a_step(self) -> None:
@@ -54,6 +56,8 @@ class Checks:
                 newest = max(ours, default=0)
                 assert newest >= self._newest.get(key, 0), f"{dataset.name} lost its newest point"
                 self._newest[key] = newest
+                if ours:
+                    self._seeded_s.setdefault(key, self.sim.world.monotonic_s)
 
     def _status_is_true(self, pair: str) -> None:
         status = self.sim.core.statuses.get(f"ReplicationPair/{pair}")
@@ -76,9 +80,11 @@ class Checks:
         target = self.sim.target_host(pair)
         common: list[tuple[float, float]] = [(since_s, float("inf"))]
         for source, replica in self.sim.places(pair).items():
-            if not self._was_part(pair, source, since_s):
-                continue
             found = truths.found(target, replica)
+            if not self._was_part(pair, source, since_s) or (
+                group and self._joined_later(target, replica, since_s)
+            ):
+                continue
             points = [] if found is None else found.snapshots
             if group:
                 points = [s for s in points if s.name == snapshot]
@@ -98,6 +104,10 @@ class Checks:
     ) -> list[tuple[float, float]]:
         history = self.sim.history
         return [x for p in points for x in history.spans(source, p.state.digest, since_s)]
+
+    def _joined_later(self, target: FakeHost, replica: str, since_s: float) -> bool:
+        """Whether the replica had no point yet then: its member counts from the next whole set."""
+        return self._seeded_s.get((target.name, replica), float("inf")) >= since_s
 
     def _was_part(self, pair: str, source: str, since_s: float) -> bool:
         """Whether the member existed and was asked for before the point was judged."""

@@ -185,7 +185,7 @@ async def test_local_points_go_on_while_the_target_is_away_and_only_the_newest_i
     assert lab.core.status("erp")["recoveryPoint"]["snapshot"] == base
 
     lab.b.reachable = True
-    await lab.core.live(10)
+    await lab.core.live(61)
     sent = {t.member: t for t in lab.core.sent()}
     assert sent.keys() == ({"d0", "d1"} if group else {"d0"})
     for transfer in sent.values():
