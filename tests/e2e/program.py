@@ -86,9 +86,12 @@ class Operator:
         """What it says of itself."""
         return self.total("backstay_leader") == 1.0
 
-    def ssh_children(self, word: str) -> list[int]:
-        """Its ssh processes with that word in their command line."""
-        argv = ["pgrep", "-P", str(self.process.pid() or 0), "-f", word]
+    def streams(self) -> list[int]:
+        """Its ssh processes that carry a stream.
+
+        Control connections have the text of the host program's start in their command line.
+        """
+        argv = ["pgrep", "-P", str(self.process.pid() or 0), "-f", r"\.zip stream [^ ]+$"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         return [int(pid) for pid in done.stdout.split()]
 

@@ -45,7 +45,7 @@ def held_stream(operator: Operator, at_least: int = 8 * MIB) -> Iterator[Held]:
 
 def _sender(operator: Operator, at_least: int) -> int:
     """The ssh process that has handed on so many bytes of a stream."""
-    passed = {pid: _written(pid) for pid in operator.ssh_children("stream")}
+    passed = {pid: _written(pid) for pid in operator.streams()}
     found = [pid for pid, size in passed.items() if size >= at_least]
     assert found, f"bytes by ssh process: {passed}; {operator.process.tail(3)}"
     return found[0]

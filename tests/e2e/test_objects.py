@@ -42,7 +42,7 @@ def test_a_pair_deleted_within_its_seed_ends_and_goes_on_when_it_is_made_again(
         scene.kubectl("delete", "rpair", "early", "--wait=false")
         await_gone(scene, "early")
     assert not receives(scene.b, target)
-    assert operator.ssh_children("stream") == []
+    assert operator.streams() == []
     assert pools.bookmarks(scene.a, source) == {}
     assert list(pools.snapshots(scene.a, source).items()) == [first]
     begun = pools.guid(scene.b, target)
@@ -83,7 +83,7 @@ def test_a_pair_suspended_within_its_seed_rests_and_goes_on(scene: Scene) -> Non
         scene.await_verdict("rpair", "rests", "Suspended", ("True", "Suspended"))
 
         def ended() -> None:
-            assert operator.ssh_children("stream") == []
+            assert operator.streams() == []
 
         eventually(ended)
     assert not receives(scene.b, target)
