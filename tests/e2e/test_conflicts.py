@@ -83,3 +83,26 @@ def test_a_missing_receive_root_is_named_and_heals_when_it_is_there(scene: Scene
     scene.b.run(f"zfs create -o canmount=off {root}")
     scene.request("rootless")
     scene.await_ready("rootless")
+
+
+@pytest.mark.fault("receive root inside a Proxmox storage path")
+def test_a_receive_root_inside_a_proxmox_storage_is_refused_until_it_is_none(scene: Scene) -> None:
+    root = f"{scene.root}/guests"
+    pools.make_volume(scene.a, f"{scene.source}/inside", megabytes=1)
+    scene.b.run(f"zfs create -o canmount=off {root}")
+    member = manifests.member("inside", f"{scene.source}/inside", f"{root}/inside")
+    config = f"zfspool: local-zfs\\n\\tpool {root}\\n\\tcontent images,rootdir\\n"
+    scene.b.run(f"mkdir -p /etc/pve && printf '{config}' >/etc/pve/storage.cfg")
+    try:
+        scene.apply(
+            manifests.site("pve", manifests.host_entry(scene.b, root)),
+            manifests.between(manifests.pair("inside", member), "fra", "pve"),
+        )
+        wanted = ("False", "ReceiveRootInProxmoxStorage")
+        seen = scene.await_verdict("rpair", "inside", "Ready", wanted)
+        assert root in seen.condition("Ready")["message"]
+        assert not pools.exists(scene.b, f"{root}/inside")
+    finally:
+        scene.b.run("rm -r /etc/pve")
+    scene.request("inside")
+    scene.await_ready("inside")
