@@ -82,7 +82,6 @@ def test_the_site_names_its_flaw(scene: Scene, other_key: str, name: str) -> Non
 def test_a_host_whose_zfs_is_gone_is_named_until_it_is_back(scene: Scene, other_key: str) -> None:
     scene.b.run("mv /usr/sbin/zfs /usr/sbin/zfs.away")
     try:
-        # Another account means another session: the others know the version of ZFS already.
         scene.apply(flawed_site(scene, "noisy", other_key))
         site = scene.await_verdict("bsite", "noisy", "Ready", ("False", "NoZfs"))
         assert site.status["hosts"][0]["message"]

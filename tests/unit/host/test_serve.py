@@ -134,6 +134,7 @@ def test_a_wrong_body_is_named_and_the_session_goes_on(world: World) -> None:
 @pytest.mark.fault("no ZFS")
 def test_a_host_without_zfs_says_so(world: World) -> None:
     client = world.connect()
+    client.request("hello", protocol.Hello())
     (world.home / "bin" / "zfs").unlink()
     with pytest.raises(HostError) as error:
         client.request("hello", protocol.Hello())
