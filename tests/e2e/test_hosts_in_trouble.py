@@ -80,13 +80,16 @@ def test_the_site_names_its_flaw(scene: Scene, other_key: str, name: str) -> Non
 
 @pytest.mark.fault("no ZFS")
 def test_a_host_whose_zfs_is_gone_is_named_until_it_is_back(scene: Scene, other_key: str) -> None:
-    scene.b.run("mv /usr/sbin/zfs /usr/sbin/zfs.away")
+    back = "mv -n /usr/sbin/zfs.away /usr/sbin/zfs"
+    # It comes back by itself, too: a test that is killed must not leave a host without it.
+    switch = f"setsid sh -c 'sleep 300; {back}' </dev/null >/dev/null 2>&1 &"
+    scene.b.run(f"{switch} mv /usr/sbin/zfs /usr/sbin/zfs.away")
     try:
         scene.apply(flawed_site(scene, "noisy", other_key))
         site = scene.await_verdict("bsite", "noisy", "Ready", ("False", "NoZfs"))
         assert site.status["hosts"][0]["message"]
     finally:
-        scene.b.run("mv /usr/sbin/zfs.away /usr/sbin/zfs")
+        scene.b.run(back)
     scene.await_verdict("bsite", "noisy", "Ready", READY)
     scene.kubectl("delete", "bsite", "noisy")
 
