@@ -91,7 +91,14 @@ class Operator:
 
         Control connections have the text of the host program's start in their command line.
         """
-        argv = ["pgrep", "-P", str(self.process.pid() or 0), "-f", r"\.zip stream [^ ]+$"]
+        return self._children(r"\.zip stream [^ ]+$")
+
+    def trunks(self) -> list[int]:
+        """Its ssh processes that carry the bytes of all streams of a host."""
+        return self._children("ControlMaster=yes")
+
+    def _children(self, pattern: str) -> list[int]:
+        argv = ["pgrep", "-P", str(self.process.pid() or 0), "-f", pattern]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         return [int(pid) for pid in done.stdout.split()]
 

@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A stream that stands still half-way: its ssh process at the sending side."""
+    """A stream that stands still half-way: the ssh process that carries its bytes."""
 
     operator: Operator
     ssh: int
@@ -34,7 +34,8 @@ def held_stream(operator: Operator, at_least: int = 8 * MIB) -> Iterator[Held]:
 
     The hosts can be looked at without haste then; the stream goes on after the block.
     """
-    ssh = eventually(lambda: _sender(operator, at_least), every_s=0.02)
+    before = _passed(operator)
+    ssh = eventually(lambda: _carrier(operator, before, at_least), every_s=0.02)
     os.kill(ssh, signal.SIGSTOP)
     try:
         yield Held(operator, ssh)
@@ -43,12 +44,16 @@ def held_stream(operator: Operator, at_least: int = 8 * MIB) -> Iterator[Held]:
             os.kill(ssh, signal.SIGCONT)
 
 
-def _sender(operator: Operator, at_least: int) -> int:
-    """The ssh process that has handed on so many bytes of a stream."""
-    passed = {pid: _written(pid) for pid in operator.streams()}
+def _carrier(operator: Operator, before: dict[int, int], at_least: int) -> int:
+    """The ssh process that has handed on so many bytes since then."""
+    passed = {pid: size - before.get(pid, 0) for pid, size in _passed(operator).items()}
     found = [pid for pid, size in passed.items() if size >= at_least]
     assert found, f"bytes by ssh process: {passed}; {operator.process.tail(3)}"
     return found[0]
+
+
+def _passed(operator: Operator) -> dict[int, int]:
+    return {pid: _written(pid) for pid in (*operator.trunks(), *operator.streams())}
 
 
 def _written(pid: int) -> int:

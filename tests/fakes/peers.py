@@ -94,6 +94,11 @@ class LocalLauncher:
         words = [word.replace(bootstrap.default_folder(), str(self.folder)) for word in command]
         return [sys.executable, *words[1:]] if words[0] == "python3" else words
 
+    stream_argv = argv
+
+    def trunk_argv(self, command: Sequence[str]) -> None:
+        """See `Launcher`."""
+
     def close(self) -> None:
         """See `Launcher`."""
         self.closed = True

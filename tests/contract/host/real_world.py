@@ -109,10 +109,10 @@ class BreakingLauncher(SshLauncher):
         super().__init__(endpoint)
         self._breaker = breaker
 
-    def argv(self, command: Sequence[str]) -> list[str]:
+    def stream_argv(self, command: Sequence[str]) -> list[str]:
         """See `Launcher`."""
-        argv = super().argv(command)
-        through = self._breaker.take() if "stream" in command else None
+        argv = super().stream_argv(command)
+        through = self._breaker.take()
         return argv if through is None else ["bash", "-c", f"{shlex.join(argv)} | {through}"]
 
 

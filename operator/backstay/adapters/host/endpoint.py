@@ -20,6 +20,17 @@ class Launcher(Protocol):
         """The local argument vector that runs `command` at the host."""
         ...
 
+    def stream_argv(self, command: Sequence[str]) -> list[str]:
+        """The same for a stream: over the trunk where one stands."""
+        ...
+
+    def trunk_argv(self, command: Sequence[str]) -> list[str] | None:
+        """The local argument vector of a trunk that runs `command` at the host.
+
+        None where every stream connects by itself.
+        """
+        ...
+
     def close(self) -> None:
         """Whatever it keeps on this machine is gone."""
         ...
@@ -30,6 +41,8 @@ def quote(command: Sequence[str]) -> str:
     return shlex.join(command)
 
 
+MAX_SOCKET_BYTES = 90
+"""ssh binds a name with 17 characters more first, and a socket's name has 107, unix(7)."""
 _ALGORITHMS = {
     # A pinned RSA key is shown with either signature; SHA-1 is never accepted.
     "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
@@ -49,8 +62,6 @@ _OPTIONS = (
     "ConnectTimeout=10",
     "ServerAliveInterval=5",
     "ServerAliveCountMax=3",
-    "ControlMaster=no",
-    "ControlPath=none",
     "ClearAllForwardings=yes",
     "PermitLocalCommand=no",
     # Not ERROR: OpenSSH says "Unable to negotiate" and "Connection closed by" at INFO (9.2, tried).
@@ -75,8 +86,28 @@ class SshLauncher:
 
     def argv(self, command: Sequence[str]) -> list[str]:
         """The `ssh` argument vector that runs `command` at the host."""
+        return self._argv(command, "ControlMaster=no", "ControlPath=none")
+
+    def stream_argv(self, command: Sequence[str]) -> list[str]:
+        """See `Launcher`; ssh connects by itself where nobody listens at the socket."""
+        return self._argv(command, "ControlMaster=no", f"ControlPath={self._socket}")
+
+    def trunk_argv(self, command: Sequence[str]) -> list[str] | None:
+        """See `Launcher`."""
+        if self._socket == "none":
+            return None
+        return self._argv(command, "ControlMaster=yes", f"ControlPath={self._socket}")
+
+    @property
+    def _socket(self) -> str:
+        """Where a trunk listens; `none` where the path would be too long to listen at."""
+        path = str(self._folder / "trunk")
+        return path if len(os.fsencode(path)) <= MAX_SOCKET_BYTES else "none"
+
+    def _argv(self, command: Sequence[str], *control: str) -> list[str]:
         options = [
             *_OPTIONS,
+            *control,
             f"UserKnownHostsFile={self._folder / 'known_hosts'}",
             f"HostKeyAlgorithms={','.join(_algorithms(self._endpoint.host_keys))}",
             f"IdentityFile={self._folder / 'key'}",

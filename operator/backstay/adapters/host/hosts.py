@@ -11,6 +11,7 @@ from typing import Any
 from backstay.adapters.host import translate
 from backstay.adapters.host.connection import Answer, Connection, open_connection
 from backstay.adapters.host.endpoint import Launcher, SshLauncher
+from backstay.adapters.host.trunk import HOLD, Trunk
 from backstay.domain.steps import (
     AbortReceive,
     CreateParents,
@@ -111,6 +112,7 @@ class OpenSshHost:
         self._setup = setup
         self._launcher: Launcher | None = None
         self._connection: Connection | None = None
+        self._trunk = Trunk()
         self._opening = asyncio.Lock()
         self._users = 0
         self._idle: asyncio.TimerHandle | None = None
@@ -247,10 +249,13 @@ class OpenSshHost:
                 loop = asyncio.get_running_loop()
                 self._idle = loop.call_later(self._setup.idle_s, self._begin_closing)
 
-    def stream_argv(self, command: Sequence[str]) -> list[str]:
+    async def stream_argv(self, command: Sequence[str]) -> list[str]:
         """The local argument vector of a stream process; only while connected."""
-        assert self._launcher is not None
-        return self._launcher.argv(command)
+        launcher = self._launcher
+        assert launcher is not None
+        if (trunk := launcher.trunk_argv(HOLD)) is not None:
+            await self._trunk.open(trunk)
+        return launcher.stream_argv(command)
 
     async def _open(self) -> Connection:
         async with self._opening:
@@ -289,6 +294,7 @@ class OpenSshHost:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+        await self._trunk.close()
         if self._launcher is not None:
             self._launcher.close()
             self._launcher = None

@@ -75,6 +75,7 @@ class OpenSshTransfers:
 
     async def _relay(self, sender: _Side, receiver: _Side) -> None:
         """Both ssh processes were started, joined, watched and waited for."""
+        await asyncio.gather(sender.prepare(), receiver.prepare())
         read_end, write_end = os.pipe()
         try:
             await receiver.start(stdin=read_end)
@@ -118,6 +119,7 @@ class _Side:
     connection: Connection
     ticket: str = ""
     command: list[str] = field(default_factory=list)
+    argv: list[str] = field(default_factory=list)
     child: Child | None = None
     moved: dict[int, int] = field(default_factory=dict)
     outcomes: list[ItemFailure] | None = None
@@ -149,9 +151,13 @@ class _Side:
         self.ticket, self.command = said.ticket, said.command
         self.connection.listen(self.ticket, self._hear)
 
+    async def prepare(self) -> None:
+        """The command line of the stream's ssh process is known, and its trunk stands."""
+        self.argv = await self.host.stream_argv(self.command)
+
     async def start(self, **ends: int) -> None:
         """The ssh process of the stream runs."""
-        self.child = await Child.start(self.host.stream_argv(self.command), **ends)
+        self.child = await Child.start(self.argv, **ends)
 
     async def end(self) -> None:
         """Neither the stream nor the ssh process runs any more, here or at the host."""
