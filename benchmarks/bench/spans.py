@@ -97,8 +97,10 @@ class TimedHost(OpenSshHost):
         return await super().claim(roots)
 
     async def connect(self) -> None:
-        """Connected, with the last claim made again."""
+        """Connected, trunk and all, with the last claim made again."""
         await self.hello()
+        async with self.connected():
+            await self.stream_argv(())
         if self._last_claim is not None:
             await super().claim(self._last_claim)
 

@@ -17,9 +17,9 @@ from backstay_host.identity import (
     read_local_properties,
     with_parents,
 )
-from backstay_host.protocol import ItemOutcome, ReceiveOrder, SendOrder, Ticket
 from backstay_host.refusal import Refused
 from backstay_host.request import Request
+from backstay_host.values import ItemOutcome, ReceiveOrder, SendOrder, Ticket
 from backstay_host.zfs import argv, parsing
 from backstay_host.zfs.failures import reason_of
 

@@ -48,7 +48,9 @@ def fed_program() -> Path | None:
 def program() -> list[str]:
     """Argument vector that starts this very program again."""
     fed = fed_program()
-    return [sys.executable, "-I", *(["-m", "backstay_host"] if fed is None else [str(fed)])]
+    if fed is None:
+        return [sys.executable, "-I", "-m", "backstay_host"]
+    return [sys.executable, "-I", "-S", str(fed)]  # nothing of site-packages is in it
 
 
 def remove(nonce: str) -> None:

@@ -27,6 +27,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backstay_host.codec import MAX_FRAME_BYTES, ProtocolError, encode_frame, from_json, to_json
+from backstay_host.values import (
+    ItemOutcome,
+    PoolFacts,
+    ReceiveOrder,
+    SendOrder,
+    Ticket,
+    TokenFacts,
+)
 
 PROTOCOL_VERSION = 1
 HELLO_MARK = "backstay-host/1 "
@@ -167,48 +175,6 @@ class Posture:
 
 
 @dataclass(frozen=True, slots=True)
-class SendOrder:
-    """One `zfs send`: full (no base), incremental from a base, or resumed by `token`.
-
-    `base` is `dataset@name` or `dataset#name`; `base_guid` and `guid` are re-read before the send.
-    """
-
-    dataset: str
-    dataset_guid: int
-    snapshot: str
-    guid: int
-    base: str | None = None
-    base_guid: int | None = None
-    token: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiveOrder:
-    """One `zfs receive -s -u`; `properties` are set with `-o` on a seed (empty on increments).
-
-    `seed` refuses when the dataset exists (a resumed seed: when it has no token).
-    """
-
-    dataset: str
-    lineage: str
-    seed: bool
-    resumed: bool
-    properties: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """`ticket`: admit one `stream` connection that runs these orders one after the other.
-
-    Exactly one of the lists is not empty. `stall_s`: no byte for so long → the group is killed.
-    """
-
-    sends: list[SendOrder]
-    receives: list[ReceiveOrder]
-    stall_s: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
 class Cancel:
     """`cancel`: kill the stream of a ticket and wait for its end; unknown tickets are fine."""
 
@@ -237,17 +203,6 @@ class HostFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class PoolFacts:
-    """One pool of `zpool list -Hp -o name,guid,health,size,free`."""
-
-    name: str
-    guid: int
-    health: str
-    size_bytes: int
-    free_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class RootClaim:
     """What `claim` found or left on one root. `outcome`: Held, Missing, Foreign, Superseded."""
 
@@ -261,18 +216,6 @@ class Claimed:
     """Result of `claim`."""
 
     roots: list[RootClaim]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenFacts:
-    """A decoded resume token, or only its text when ZFS could not decode it (`to_guid` 0)."""
-
-    text: str
-    to_name: str
-    to_guid: int
-    from_guid: int
-    received_bytes: int
-    raw: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,15 +272,6 @@ class Snapshotted:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemOutcome:
-    """What became of one item; `reason` is empty on success."""
-
-    name: str
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class Done:
     """Result of `create`, `prune`, `abort`, `posture` and `cancel`: an outcome an item."""
 
@@ -369,5 +303,17 @@ REQUESTS: Mapping[str, tuple[type, type]] = {
 
 READ_ONLY = frozenset({"hello", "survey", "goodbye"})
 
-__all__ = ["MAX_FRAME_BYTES", "ProtocolError", "encode_frame", "from_json", "to_json"]
-"""What the codec lends; every class and constant above is public, too."""
+__all__ = [
+    "MAX_FRAME_BYTES",
+    "ItemOutcome",
+    "PoolFacts",
+    "ProtocolError",
+    "ReceiveOrder",
+    "SendOrder",
+    "Ticket",
+    "TokenFacts",
+    "encode_frame",
+    "from_json",
+    "to_json",
+]
+"""What `codec` and `values` lend; every class and constant above is public, too."""

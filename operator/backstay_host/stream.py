@@ -14,18 +14,12 @@ import threading
 from backstay_host import places
 from backstay_host.children import Children
 from backstay_host.clock import now_s
+from backstay_host.codec import ProtocolError, encode_frame, from_json, to_json
 from backstay_host.fence import Fence
 from backstay_host.orders import Orders, reading_deadline
-from backstay_host.protocol import (
-    ItemOutcome,
-    ProtocolError,
-    Ticket,
-    encode_frame,
-    from_json,
-    to_json,
-)
 from backstay_host.refusal import Refused
 from backstay_host.request import Host, Request
+from backstay_host.values import ItemOutcome, Ticket
 from backstay_host.wire import Message, read_frame
 
 SILENCE_S = 10.0

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from backstay_host.protocol import MAX_FRAME_BYTES, ProtocolError, encode_frame
+from backstay_host.codec import MAX_FRAME_BYTES, ProtocolError, encode_frame
 
 Message = dict[str, Any]
 

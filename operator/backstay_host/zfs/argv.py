@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from backstay_host.protocol import ReceiveOrder, SendOrder
+from backstay_host.values import ReceiveOrder, SendOrder
 
 Argv = list[str]
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from backstay_host.protocol import PoolFacts, TokenFacts
 from backstay_host.refusal import Refused
+from backstay_host.values import PoolFacts, TokenFacts
 from backstay_host.zfs.argv import POINT_COLUMNS, POOL_COLUMNS
 
 Version = tuple[int, int, int]

@@ -63,7 +63,7 @@ def test_the_fed_program_serves_and_leaves_nothing_behind(folder: Path) -> None:
     fed = b"%d\n" % len(program) + program
     client = Client([sys.executable, "-I", "-c", _text(folder)], fed)
     kept = folder / f"{client.greeting['nonce']}.zip"
-    assert client.greeting["program"] == [sys.executable, "-I", str(kept)]
+    assert client.greeting["program"] == [sys.executable, "-I", "-S", str(kept)]
     assert (folder.stat().st_mode & 0o777, kept.stat().st_mode & 0o777) == (0o700, 0o600)
     # Where the tests run there may be no ZFS; then that is what the program must say.
     answer = client.post("hello", Hello()).get(timeout=30)
