@@ -21,7 +21,6 @@ from backstay_host.refusal import Refused
 from backstay_host.request import Request
 from backstay_host.values import ItemOutcome, ReceiveOrder, SendOrder, Ticket
 from backstay_host.zfs import argv, parsing
-from backstay_host.zfs.failures import reason_of
 
 Fds = tuple[int, ...]
 FOREVER = float("inf")
@@ -116,7 +115,8 @@ class Orders:
         name = self._name(order)
         if done.ok:
             return ItemOutcome(name, "", "")
-        return ItemOutcome(name, reason_of(done.err), done.refusal().message)
+        refused = done.refusal()
+        return ItemOutcome(name, refused.reason, refused.message)
 
     def _heard(self, line: str) -> None:
         sent = parsing.sent_bytes(line)

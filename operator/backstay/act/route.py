@@ -104,7 +104,10 @@ def _has_arrived(transfer: Transfer, target: HostListing) -> bool:
 def why_missing(transfer: Transfer, outcome: PipeOutcome) -> Conflict:
     """What ended the pipe before this member, its first one that is missing, had arrived."""
     if outcome.failure is not None:
-        return Conflict(reason=outcome.failure.reason, message=outcome.failure.message)
+        ended = outcome.failure
+        # Its acknowledgement was lost, or it arrived after all: this one was never begun.
+        before = "" if ended.name == transfer.member else f"not begun, {ended.name} came before: "
+        return Conflict(reason=ended.reason, message=before + ended.message)
     return Conflict(
         reason=Reason.TRANSFER_FAILED,
         message=f"{transfer.target_dataset}@{transfer.snapshot} did not arrive, though no command "

@@ -9,6 +9,7 @@ pattern that matches names the failure. Messages: `libzfs_sendrecv.c`, `libzfs_d
 from __future__ import annotations
 
 import re
+import signal
 
 from backstay_host.refusal import Refused
 
@@ -80,4 +81,5 @@ def failure(command: str, status: int, stderr: str) -> Refused:
     """The refusal that names a command which failed: word, exit status, its words."""
     words = stderr.strip()[:2000] or "no message"
     how = f"was killed by signal {-status}" if status < 0 else f"exited with {status}"
-    return Refused(reason_of(stderr), f"{command} {how}: {words}")
+    reason = "PeerEnded" if status == -signal.SIGPIPE else reason_of(stderr)
+    return Refused(reason, f"{command} {how}: {words}")

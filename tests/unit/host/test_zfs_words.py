@@ -79,6 +79,10 @@ def test_an_unknown_failure_is_told_with_its_words_and_its_status() -> None:
     assert "signal 9" in failures.failure("zfs send", -9, "").message
 
 
+def test_a_sender_without_a_reader_was_ended_by_the_other_side() -> None:
+    assert failures.failure("zfs send", -13, "").reason == "PeerEnded"
+
+
 def test_datasets_are_read_column_by_column() -> None:
     rows = parsing.rows(_sample("zfs-2.3.9-datasets.txt"), len(argv.DATASET_COLUMNS))
     volume = dict(zip(argv.DATASET_COLUMNS, rows[2], strict=True))

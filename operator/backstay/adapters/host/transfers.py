@@ -27,6 +27,8 @@ STALL_MARGIN_S = 20.0
 """So much later the operator does, in case that a host does not answer at all."""
 START_S = 60.0
 """Before the first byte: two logins, two starts of the program, and the look before the act."""
+ECHOES = frozenset({"PeerEnded", "BadStream", "StreamLost"})
+"""What a host says when the other one ended the stream: why it did is said over there."""
 ENDED_S = 10.0
 """How long after the receiver's ssh has ended the rest may take to end, and to say how it went."""
 
@@ -124,6 +126,8 @@ class _Side:
     moved: dict[int, int] = field(default_factory=dict)
     outcomes: list[ItemFailure] | None = None
     """One a member that was begun, `reason` empty on success; None until the host said so."""
+    echoes: bool = False
+    """Whether its complaint only says that the other side ended."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     lost: BackstayError | None = None
     progress: Progress | None = None
@@ -179,6 +183,7 @@ class _Side:
             case {"ended": {"outcomes": list(outcomes)}}:
                 items = translate.result(wire.Done, {"items": outcomes}, self.host.name).items
                 self.outcomes = [translate.item_failure(item) for item in items]
+                self.echoes = any(item.reason in ECHOES for item in items)
                 self.ended.set()
             case {"lost": BackstayError() as why}:
                 self.lost = why
@@ -233,8 +238,8 @@ def _failure(pipe: Pipe, completed: int, sender: _Side, receiver: _Side) -> Item
     if completed == len(pipe.transfers):
         return None
     member = pipe.transfers[completed].member
-    told = [side.complaint for side in (sender, receiver) if side.complaint is not None]
-    # When one side ends, the other one sees a broken stream: only a name says something.
+    sides = sorted((sender, receiver), key=lambda side: side.echoes)
+    told = [side.complaint for side in sides if side.complaint is not None]
     told.sort(key=lambda failure: failure.reason == reasons.TRANSFER_FAILED)
     if told and told[0].reason != reasons.TRANSFER_FAILED:
         return ItemFailure(name=member, reason=told[0].reason, message=told[0].message)

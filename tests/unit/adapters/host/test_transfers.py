@@ -132,6 +132,22 @@ async def test_the_failure_that_explains_the_other_one_is_told(
     assert (None if told is None else (told.name, told.reason)) == failed
 
 
+@pytest.mark.parametrize(
+    ("send", "receive", "first"),
+    [
+        # a killed receive: the sender's SIGPIPE is its echo
+        ('end("PeerEnded")', 'end("CommandFailed")', "CommandFailed"),
+        ('end("SourceChanged")', 'end("BadStream")', "SourceChanged"),
+    ],
+)
+async def test_the_cause_is_told_before_its_echo(
+    bench: Bench, send: str, receive: str, first: str
+) -> None:
+    outcome = await move(bench, program(bench.file(""), send=send, receive=receive))
+    assert outcome.failure is not None
+    assert outcome.failure.message.split(";")[0] == first
+
+
 async def test_what_ssh_says_is_told_when_no_host_says_more(bench: Bench, tmp_path: Path) -> None:
     send = 'sys.stderr.write("Connection to zfs-a closed by remote host.\\n"); end("StreamLost")'
     outcome = await move(bench, program(tmp_path, send=send, receive='end("BadStream")'))
