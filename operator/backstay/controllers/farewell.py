@@ -58,9 +58,13 @@ class Farewell:
         if self._finalizer not in entry.finalizers:
             await self.gone(entry.key)
             return None
+        tried = self._tries[entry.ref.uid] = self._tries.get(entry.ref.uid, 0) + 1
+        if tried > TRIES:
+            # Only a fault of ours gets here: it ended every try before its problem was counted.
+            await self.release(entry, f"a fault of backstay itself ended {TRIES} tries")
+            return None
         problem = await self._remove_bookmarks(_key(entry), pair)
         if problem is not None:
-            tried = self._tries[entry.ref.uid] = self._tries.get(entry.ref.uid, 0) + 1
             log.warning("farewell-failed", pair=str(entry.ref), tried=tried, why=problem)
             if tried < TRIES:
                 return Again(in_s=PAUSE_S)

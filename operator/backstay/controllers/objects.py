@@ -21,7 +21,7 @@ from backstay.controllers.keys import Key, ObjectKey
 from backstay.controllers.registry import Entry, Invalid
 from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import Shares
-from backstay.domain.errors import BackstayError
+from backstay.domain.errors import BackstayError, Stalled
 from backstay.domain.pairs import Conflict, HostKey
 from backstay.plan.resolve import ResolvedPair, policy_conflict
 from backstay.ports.clock import Clock
@@ -141,6 +141,8 @@ class ObjectRuns:
                     await self._kube.patch_finalizers(entry.ref, add=(FINALIZER,))
                 except Gone:
                     return None
+                except Stalled as refused:
+                    return self._refused(entry, pair, refused)
             wanted = {} if resolved.suspended else resolved.shares
             await self._farewell.end_streams(key, wanted)
             new = [route for route in wanted if self._shares.is_new(route, key)]
@@ -155,6 +157,16 @@ class ObjectRuns:
         self._sink.publish(entry.ref, status.document(), rpo_s=rpo_s)
         self._hooks.viewed(entry.key, facts)
         return self._until_breach(facts, before)
+
+    def _refused(self, entry: Entry, pair: ReplicationPair, refused: Stalled) -> Again:
+        """The pair says why it cannot be held, and is not begun: rights may be given later."""
+        said = f"{entry.ref}: its finalizer {FINALIZER} cannot be set: {refused.message}"
+        before = _parsed(ReplicationPairStatus, entry)
+        why = Conflict(reason=refused.reason, message=said)
+        facts = self._facts(entry, pair, why, before.last_handled_request)
+        status = pair_status(before, facts, self._now())
+        self._sink.publish(entry.ref, status.document(), rpo_s=None)
+        return Again(in_s=SITE_LOOK_S)
 
     def _facts(
         self,

@@ -8,8 +8,10 @@ from typing import Any, NoReturn
 
 import pytest
 
+from backstay.controllers.farewell import TRIES
 from backstay.controllers.keys import Key, ObjectKey
 from backstay.controllers.scheduler import Limits, Scheduler
+from backstay.domain.errors import Stalled
 from fakes.clock import FakeClock
 from fakes.core import NAMESPACE
 from fakes.lab import Lab
@@ -78,3 +80,37 @@ async def test_a_broken_object_backs_off_and_heals_and_the_others_go_on(
     await clock.advance(120)
     assert lab.core.condition("fra", "Ready", "Site") == ("True", "Reachable")
     await scheduler.stop(0)
+
+
+async def test_a_fault_in_its_farewell_does_not_keep_a_pair_for_ever(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.core.pair("erp", lab.volumes(1))
+    await lab.core.live(300)
+    monkeypatch.setattr("backstay.controllers.farewell.plan_farewell", boom)
+    pair = ObjectKey("ReplicationPair", NAMESPACE, "erp")
+    lab.core.bodies[pair]["metadata"]["deletionTimestamp"] = "2026-11-22T03:00:00Z"
+    lab.core.registry.put(pair.kind, lab.core.bodies[pair])
+    for _ in range(TRIES):
+        with pytest.raises(KeyError):
+            await lab.core.run(pair)
+    await lab.core.run(pair)
+    assert pair not in lab.core.bodies
+    assert [n.reason for n in lab.core.events if n.type == "Warning"] == ["BookmarksLeft"]
+
+
+async def test_a_pair_whose_finalizer_is_refused_says_so_and_is_not_begun(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_args: object, **_named: object) -> NoReturn:
+        raise Stalled("NoRights", "403 may not patch")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lab.core, "patch_finalizers", refuse)
+        lab.core.pair("erp", lab.volumes(1))
+        await lab.core.live(100)
+        assert lab.core.condition("erp", "Ready") == ("False", "NoRights")
+        assert "backstay.dev/bookmarks" in lab.core.message("erp", "Ready")
+        assert lab.core.sent() == []
+    await lab.core.live(100)
+    assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")

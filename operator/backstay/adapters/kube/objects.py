@@ -113,6 +113,7 @@ class KubeObjects(KubeLeases):
         self, ref: ObjectRef, *, add: Collection[str] = (), remove: Collection[str] = ()
     ) -> None:
         """Exactly this object has the finalizers `add` and none of `remove`; others stay."""
+        last = ""
         for _ in range(FINALIZER_TRIES):
             metadata = (await self._read(ref))["metadata"]
             known = list(metadata.get("finalizers") or ())
@@ -130,8 +131,12 @@ class KubeObjects(KubeLeases):
             try:
                 await self._patch(_object_path(ref), patch)
                 return
-            except (Conflict, Stalled):
-                # Somebody wrote between our read and our patch, or it is refused: read again.
+            except Conflict:
+                last = version
+            except Stalled:
+                # Somebody may have written between our read and our patch: read again, once.
+                if last == version:
+                    raise
                 last = version
         raise Conflict("Conflict", f"{ref} changes faster than it can be patched (at {last})")
 
