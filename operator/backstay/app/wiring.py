@@ -36,6 +36,12 @@ log = structlog.get_logger(__name__)
 ROUTES_AT_ONCE = 32
 # After this the leader is gone, whether or not its work has ended: the hosts end what it began.
 STOP_S = 1.5
+# The objects of one `kubectl apply` arrive within this; one pass serves all pairs of a route.
+TOGETHER_S = 0.3
+
+
+def _calm_s(key: Key) -> float:
+    return TOGETHER_S if isinstance(key, Route) else 0.0
 
 
 def _resources(key: Key) -> tuple[object, ...]:
@@ -58,7 +64,9 @@ class Operator:
         self._writer = StatusWriter(
             self._kube, self._registry, clock, may_write=lambda: self._leadership.is_leader
         )
-        limits: Limits[Key] = Limits(resources=_resources, rooms={Route: ROUTES_AT_ONCE})
+        limits: Limits[Key] = Limits(
+            resources=_resources, rooms={Route: ROUTES_AT_ONCE}, calm_s=_calm_s
+        )
         self._scheduler: Scheduler[Key] = Scheduler(clock, self._run, limits, self.metrics)
         self._edge = Edge(self._registry, self._scheduler, self._writer)
         candidate = Candidate(

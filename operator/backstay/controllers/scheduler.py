@@ -48,6 +48,8 @@ class Limits(Generic[K]):
     backoff_s: float = 2.0
     """After the first failure; doubled with each further one, up to `backoff_cap_s`."""
     backoff_cap_s: float = 300.0
+    calm_s: Callable[[K], float] = lambda _key: 0.0
+    """How long a key that is rung waits for what comes along with it."""
 
     def room(self, resource: Hashable) -> int:
         """How many runs the resource takes at once."""
@@ -148,8 +150,8 @@ class Scheduler(Generic[K]):
         return [key for key, task in running.items() if not task.done()]
 
     def ring(self, key: K) -> None:
-        """The key is due now."""
-        self.due_at(key, self._clock.monotonic_s())
+        """The key is due now, after a moment in which more may come that one run serves."""
+        self.due_at(key, self._clock.monotonic_s() + self._limits.calm_s(key))
 
     def due_at(self, key: K, monotonic_s: float) -> None:
         """The key is due at that time, or earlier if it already was."""

@@ -27,8 +27,10 @@ class World:
         self.running: Counter[str] = Counter()
         self.scheduler = self.make(overall=8, per_resource=2)
 
-    def make(self, *, overall: int, per_resource: int) -> Scheduler[str]:
-        limits: Limits[str] = Limits(resources=set, overall=overall, per_resource=per_resource)
+    def make(self, *, overall: int, per_resource: int, calm_s: float = 0.0) -> Scheduler[str]:
+        limits: Limits[str] = Limits(
+            resources=set, overall=overall, per_resource=per_resource, calm_s=lambda _key: calm_s
+        )
         self.scheduler = Scheduler(self.clock, self.run, limits, self, random.Random(1))
         return self.scheduler
 
@@ -346,3 +348,14 @@ async def test_ten_thousand_keys_each_run_at_their_interval(world: World) -> Non
     assert min(runs.values()) >= 2
     assert max(runs.values()) == 3
     assert max(world.late) < 1
+
+
+async def test_what_is_rung_within_a_moment_shares_one_run(world: World) -> None:
+    scheduler = world.make(overall=8, per_resource=2, calm_s=0.5)
+    scheduler.start()
+    for _ in range(4):
+        scheduler.ring("a")
+        await world.clock.advance(0.1)
+    assert world.starts("a") == []
+    await world.clock.advance(0.2)
+    assert world.starts("a") == [pytest.approx(0.5)]
