@@ -17,7 +17,6 @@ from backstay.adapters.host.hosts import Leader, OpenSshHost, Setup
 from backstay.adapters.host.transfers import OpenSshTransfers
 from backstay.app.hostzip import pack_host_program
 from backstay.controllers.keys import Key
-from backstay.domain.pairs import Route
 from backstay.domain.steps import Pipe, PipeOutcome
 from backstay.plan.naming import short_id
 from backstay.ports.host import Endpoint, HostPort, Progress
@@ -43,7 +42,6 @@ class BenchCore(Core):
         """When the last status of each object came, by `Kind/name`."""
         self.first_points: dict[str, float] = {}
         """When each pair first had a recovery point."""
-        self._routes: set[Route] = set()
         self._rang = asyncio.Event()
         self._system_clock = SystemClock()
         self._installation = installation
@@ -95,14 +93,12 @@ class BenchCore(Core):
             self.first_points.setdefault(ref.name, now)
 
     async def _lanes_done(self) -> None:
-        while any(self.passes.lanes.in_flight(route) for route in self._routes):
+        while self.passes.lanes.running:
             self._rang.clear()  # the end of a lane rings its route
             await self._rang.wait()
 
     def ring(self, key: Key) -> None:
         """The key runs in the next round; who waits for a lane looks again."""
-        if isinstance(key, Route):
-            self._routes.add(key)
         super().ring(key)
         self._rang.set()
 

@@ -75,6 +75,8 @@ class Reason(Word):
         "The target was never read, or the hosts of the Site were not asked yet: nothing is known.",
     )
 
+    CLOCK_SKEW = "ClockSkew", "The recovery point lies in the future: its age is not known."
+
     # Hosts: nothing was learnt about the data; heals by itself once the cause is gone.
     UNREACHABLE = "Unreachable", "No connection to the host; what it holds is unknown."
     TIMEOUT = "Timeout", "The host took a connection but did not answer within the deadline."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -152,6 +152,9 @@ class ObjectRuns:
         before = _parsed(ReplicationPairStatus, entry)
         handled = entry.requested_at if is_done else before.last_handled_request
         facts = self._facts(entry, pair, resolved, handled)
+        if not is_done and before.conditions:
+            # Nothing is known of the new spec until a pass has served it.
+            facts = replace(facts, generation=before.observed_generation)
         status = pair_status(before, facts, self._now())
         rpo_s = float(facts.rpo_s) if facts.rpo_s is not None else None
         self._sink.publish(entry.ref, status.document(), rpo_s=rpo_s)

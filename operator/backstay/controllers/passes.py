@@ -31,7 +31,7 @@ from backstay.domain.pairs import (
 from backstay.domain.steps import Transfer
 from backstay.domain.zfs import HostListing
 from backstay.observe.route import observe_route
-from backstay.plan.direction import reversed_pairs
+from backstay.plan.direction import replicas_alone, reversed_pairs
 from backstay.plan.local import Alone
 from backstay.plan.members import expand_members, has_member
 from backstay.plan.replication import Seen, decide_groups, lineage_of, see_route
@@ -140,7 +140,7 @@ class RoutePasses:
         if isinstance(observation.target, HostListing) and not isinstance(target, Unseen):
             foreign |= await self._finder.claim_lost(route.target, target, observation.target)
         observation = replace(observation, foreign_writers=foreign)
-        seen = self._seen_forwards(route, task, observation)
+        task, seen = self._seen_forwards(route, task, observation)
         if seen is None or isinstance(source, Unseen) or isinstance(target, Unseen):
             if not isinstance(source, Unseen) and not foreign:
                 await self._go_on_alone(route, task, source, observation)
@@ -200,16 +200,22 @@ class RoutePasses:
 
     def _seen_forwards(
         self, route: Route, task: RouteTask, observation: RouteObservation
-    ) -> Seen | None:
-        """What is seen of the pairs whose data does flow this way; the others are turned round."""
+    ) -> tuple[RouteTask, Seen | None]:
+        """The pairs whose data does flow this way, and what is seen of them.
+
+        The others are turned round.
+        """
         seen = see_route(task, observation)
-        turned = frozenset() if seen is None else reversed_pairs(seen)
-        if not turned:
-            return seen
+        if seen is not None:
+            turned = reversed_pairs(seen)
+        elif isinstance(observation.source, HostListing):
+            turned = replicas_alone(task, observation.source)
+        else:
+            turned = frozenset()
         for pair in turned:
             self._book.active_site[pair] = route.target.site
         kept = replace(task, pairs=tuple(p for p in task.pairs if p.key not in turned))
-        return see_route(kept, observation)
+        return kept, see_route(kept, observation) if turned else seen
 
     def _note_arrivals(self, route: Route, seen: Seen) -> None:
         """Members that nothing is to be sent to any more share a pipe again."""

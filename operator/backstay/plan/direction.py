@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from backstay.domain.zfs import LINEAGE, SOURCE_GUID
+from backstay.domain.pairs import RouteTask
+from backstay.domain.zfs import LINEAGE, SOURCE_GUID, HostListing
 from backstay.plan.replication import Seen
 
 
@@ -14,6 +15,20 @@ def reversed_pairs(seen: Seen) -> frozenset[str]:
     """
     return frozenset(
         member.pair for member in seen.members if _is_replica(member.source, member.target, seen)
+    )
+
+
+def replicas_alone(task: RouteTask, source: HostListing) -> frozenset[str]:
+    """Pairs whose supposed source carries a lineage while the other side cannot be seen.
+
+    In a disaster somebody points `spec.preferredSite` at the site that is left. What lies there is
+    a replica: it stays one, and goes on to be shown as what can be recovered.
+    """
+    return frozenset(
+        pair.key
+        for pair in task.pairs
+        for entry in pair.entries
+        if (found := source.datasets.get(entry.source)) and LINEAGE in found.properties
     )
 
 

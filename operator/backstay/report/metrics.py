@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from backstay.report.conditions import conditions_of
+from backstay.report.pair import CLOCK_SLACK_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +53,9 @@ def samples(views: Iterable[View], now: datetime) -> list[Sample]:
     found = []
     for view in views:
         pair = (view.namespace, view.name)
-        if view.point_time is not None:
-            lag_s = max(0.0, (now - view.point_time).total_seconds())
+        lag_s = None if view.point_time is None else (now - view.point_time).total_seconds()
+        if lag_s is not None and lag_s >= -CLOCK_SLACK_S:
+            lag_s = max(0.0, lag_s)
             found.append(Sample(name="recovery_point_lag_seconds", labels=pair, value=lag_s))
         if view.rpo_s is not None:
             found.append(Sample(name="rpo_target_seconds", labels=pair, value=view.rpo_s))

@@ -20,6 +20,8 @@ from backstay.report.carried import Carried, carried_from
 from backstay.report.verdict import Verdict, settle
 
 WORST_SHOWN = 5
+CLOCK_SLACK_S = 60.0
+"""Leaders on two machines may differ by this; a point further in the future has no known age."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +130,11 @@ def _ready(
 ) -> Verdict:
     if facts.refusal is not None:
         return _verdict("False", facts.refusal.reason, facts.refusal.message)
+    if facts.suspended:
+        return _verdict("False", Reason.SUSPENDED, "spec.suspend is true: nothing is sent")
     problem = next((s.problem for s in facts.states if s.problem is not None), None)
     if problem is not None:
         return _verdict("Unknown", problem.reason, problem.message)
-    if facts.suspended:
-        return _verdict("False", Reason.SUSPENDED, "spec.suspend is true: nothing is sent")
     if len(facts.states) < facts.routes:
         if (known := carried.verdict(ConditionType.READY)) is not None:
             return known
@@ -143,9 +145,12 @@ def _ready(
         more = sum(1 for m in members if m.conflict or m.failure) - 1
         also = f" (and {more} more of {len(members)} members)" if more else ""
         return _verdict("False", trouble.reason, f"{worst[0].name}: {trouble.message}{also}")
-    if recovery is None:
-        done = sum(1 for m in members if m.point is not None)
+    done = sum(1 for m in members if m.point is not None)
+    if done < len(members):
         said = f"{done} of {len(members)} members have a first point"
+        return _verdict("False", Reason.SEEDING, said)
+    if recovery is None:
+        said = f"no set of the {len(members)} members is whole at the target yet"
         return _verdict("False", Reason.SEEDING, said)
     said = f"{len(members)} members, newest common point {recovery.point.snapshot}"
     return _verdict("True", Reason.UP_TO_DATE, said)
@@ -168,7 +173,14 @@ def _rpo_met(facts: PairFacts, recovery: Recovery | None, now: datetime) -> Verd
         said = "no RPO is known: see Ready"
         return Verdict(type=kind, status="Unknown", reason=Reason.NEVER_OBSERVED, message=said)
     if recovery is not None:
-        lag = max((now - recovery.time).total_seconds(), 0.0)
+        lag = (now - recovery.time).total_seconds()
+        if lag < -CLOCK_SLACK_S:
+            said = (
+                f"the point {recovery.point.snapshot} is {round(-lag)} s ahead of the operator's "
+                f"clock, so its age is not known: set the clocks of the operator's machines by NTP"
+            )
+            return Verdict(type=kind, status="Unknown", reason=Reason.CLOCK_SKEW, message=said)
+        lag = max(lag, 0.0)
         numbers = f"lag {round(lag)} s of {facts.rpo_s} s (point {recovery.point.snapshot})"
         if lag <= facts.rpo_s:
             return Verdict(type=kind, status="True", reason=Reason.WITHIN_RPO, message=numbers)
@@ -222,11 +234,15 @@ def _abnormal(
     stuck = facts.refusal or next((m.conflict for m in conflicts), None)
     if stuck is not None:
         found.append((ConditionType.STALLED, stuck.reason, stuck.message))
-    elif not (facts.suspended or recovery or lasting) and facts.routes:
+    elif facts.routes and not (facts.suspended or lasting) and _is_seeding(members, recovery):
         said = "first full copies are under way or about to start"
         found.append((ConditionType.RECONCILING, str(Reason.SEEDING), said))
     judged = [Verdict(type=k, status="True", reason=r, message=m) for k, r, m in found]
     return [*judged, *(v for v in lasting if v.type not in {k for k, _, _ in found})]
+
+
+def _is_seeding(members: Sequence[MemberState], recovery: Recovery | None) -> bool:
+    return recovery is None or any(m.seeding for m in members)
 
 
 def _counts(members: Sequence[MemberState]) -> MemberCounts:

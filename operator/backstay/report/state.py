@@ -65,13 +65,19 @@ def pair_states(view: RouteView, before: Mapping[str, PairState]) -> tuple[PairS
     )
 
 
-def _remembered(state: PairState, before: PairState) -> PairState:
-    """The state while the target is not seen: nothing that was confirmed is taken back."""
+def _remembered(pair: PairTask, state: PairState, before: PairState) -> PairState:
+    """The state while the target is not seen: nothing that was confirmed is taken back.
+
+    A member that was added meanwhile was never confirmed.
+    """
+    known = {m.target: m for m in before.members}
+    members = tuple(known.get(m.target, m) for m in state.members)
+    is_whole = pair.grouped or all(m.point is not None for m in members)
     return replace(
         state,
-        members=before.members,
-        point=before.point,
-        as_of=before.as_of,
+        members=members,
+        point=before.point if is_whole else None,
+        as_of=before.as_of if is_whole else None,
         ever_seen=before.ever_seen,
     )
 
@@ -111,7 +117,7 @@ def _pair_state(
         moved=view.outcome.moved.get(pair.key),
     )
     if before is not None and not state.target_seen:
-        return _remembered(state, before)
+        return _remembered(pair, state, before)
     return _still_good(state, before)
 
 
@@ -125,11 +131,20 @@ def _still_good(state: StateT, before: StateT | None) -> StateT:
 
 
 def _members(pair: PairTask, observation: RouteObservation) -> tuple[Member, ...]:
-    if isinstance(observation.source, HostListing):
-        return expand_members(pair, observation.source)
-    if isinstance(observation.target, HostListing):
-        return known_members(pair, observation.target)
-    return ()
+    """Today's members: children of a tree are told by the source, else by the target.
+
+    A source whose tree is gone, perhaps with its pool, tells nothing of the children.
+    """
+    source, target = observation.source, observation.target
+    there = target if isinstance(target, HostListing) else HostListing(datasets={})
+    if not isinstance(source, HostListing):
+        return known_members(pair, there)
+    told = tuple(e for e in pair.entries if e.source in source.datasets)
+    lost = tuple(e for e in pair.entries if e.source not in source.datasets)
+    return (
+        *expand_members(replace(pair, entries=told), source),
+        *known_members(replace(pair, entries=lost), there),
+    )
 
 
 def _awaited(
@@ -137,11 +152,14 @@ def _awaited(
 ) -> tuple[Member, ...]:
     """Members that the source had when it was seen and the target alone does not tell of.
 
-    A child that waits for its first stream does not stop to count when the source is lost.
+    A child that waits for its first stream does not stop to count when the source is lost, or
+    the whole tree in it.
     """
-    if before is None or isinstance(source, HostListing):
+    if before is None:
         return ()
     told = {m.target for m in members}
+    seen = source.datasets if isinstance(source, HostListing) else {}
+    lost = replace(pair, entries=tuple(e for e in pair.entries if e.source not in seen))
     return tuple(
         Member(
             pair=pair.key,
@@ -151,7 +169,7 @@ def _awaited(
             group=pair.key if pair.grouped else f"{pair.key}:{m.name}",
         )
         for m in before.members
-        if m.target not in told and has_member(pair, m.source, m.target)
+        if m.target not in told and has_member(lost, m.source, m.target)
     )
 
 

@@ -1,0 +1,105 @@
+"""Whatever is asked for or goes missing, no status says more than what was read back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from backstay.controllers.keys import ObjectKey
+from fakes.core import NAMESPACE
+from fakes.lab import Lab
+
+pytestmark = pytest.mark.rule("RPO truth")
+ERP = ObjectKey("ReplicationPair", NAMESPACE, "erp")
+
+
+async def test_a_child_without_a_point_counts_also_when_its_whole_tree_is_lost(lab: Lab) -> None:
+    lab.a.create("tank/vm/tree")
+    lab.a.write("tank/vm/tree", 4096)
+    tree = {"tree": ("tank/vm/tree", "backup/backstay/tree")}
+    lab.core.pair("erp", tree, recursive=True)
+    await lab.core.live(300)
+    lab.world.transfer_faults.pause()
+    lab.a.create("tank/vm/tree/child")
+    lab.a.write("tank/vm/tree/child", 4096)
+    await lab.core.live(200)
+    assert lab.core.condition("erp", "Protected")[0] == "False"
+    lab.a.export_pool("tank")
+    await lab.core.live(200)
+    assert lab.core.condition("erp", "Protected")[0] == "False"
+    assert lab.core.condition("erp", "RPOMet")[0] == "False"
+    assert lab.core.status("erp")["members"]["total"] == 2
+
+
+async def test_a_group_is_not_ready_while_a_member_has_no_replica(lab: Lab) -> None:
+    lab.core.pair("erp", lab.volumes(2), group=True)
+    await lab.core.live(300)
+    lab.world.transfer_faults.pause()
+    lab.core.pair("erp", lab.extended(2), group=True)
+    await lab.core.live(100)
+    assert lab.core.condition("erp", "Protected")[0] == "False"
+    assert lab.core.condition("erp", "Ready")[0] == "False"
+
+
+async def test_an_edit_is_not_said_to_be_served_before_a_pass_has(lab: Lab) -> None:
+    lab.core.pair("erp", lab.volumes(1))
+    await lab.core.live(300)
+    before = lab.core.status("erp")
+    lab.core.pair("erp", lab.extended(1))
+    await lab.core.run(ERP)
+    assert lab.core.status("erp")["observedGeneration"] == before["observedGeneration"]
+    await lab.core.live(300)
+    assert lab.core.status("erp")["observedGeneration"] == before["observedGeneration"] + 1
+
+
+async def test_a_member_added_while_the_target_is_away_has_no_point(lab: Lab) -> None:
+    lab.core.pair("erp", lab.volumes(1))
+    await lab.core.live(300)
+    lab.b.reachable = False
+    lab.core.pair("erp", lab.extended(1))
+    await lab.core.live(100)
+    assert lab.core.condition("erp", "Ready") == ("Unknown", "Unreachable")
+    assert lab.core.condition("erp", "Protected")[0] != "True"
+    assert lab.core.condition("erp", "RPOMet")[0] != "True"
+    assert "recoveryPoint" not in lab.core.status("erp")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_pointing_the_pair_at_the_site_that_is_left_takes_no_point_away(
+    lab: Lab, restarted: bool
+) -> None:
+    """What one tries in a disaster must not say that nothing can be recovered."""
+    lab.core.pair("erp", lab.volumes(1))
+    await lab.core.live(300)
+    point = lab.core.status("erp")["recoveryPoint"]["snapshot"]
+    lab.a.reachable = False
+    await lab.core.live(60)
+    if restarted:
+        lab.core.restart()
+    lab.core.pair("erp", lab.known(1), preferredSite="muc")
+    await lab.core.live(200)
+    status = lab.core.status("erp")
+    assert status["activeSite"] == "fra"
+    assert status["recoveryPoint"]["snapshot"] == point
+    assert lab.core.condition("erp", "Protected")[0] == "True"
+
+
+async def test_a_point_in_the_future_has_no_known_age(lab: Lab) -> None:
+    lab.core.pair("erp", lab.volumes(1))
+    await lab.core.live(300)
+    lab.b.reachable = False
+    lab.world.now -= timedelta(hours=1)
+    await lab.core.live(60)
+    assert lab.core.condition("erp", "RPOMet") == ("Unknown", "ClockSkew")
+    assert "NTP" in lab.core.message("erp", "RPOMet")
+
+
+async def test_a_suspended_pair_says_that_it_is_and_no_older_problem(lab: Lab) -> None:
+    lab.core.pair("erp", lab.volumes(1))
+    await lab.core.live(300)
+    lab.b.reachable = False
+    await lab.core.live(200)
+    lab.core.pair("erp", lab.known(1), suspend=True)
+    await lab.core.live(10)
+    assert lab.core.condition("erp", "Ready") == ("False", "Suspended")
