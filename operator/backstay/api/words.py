@@ -92,6 +92,10 @@ class Reason(Word):
     NO_RIGHTS = "NoRights", "The account on the host may not do what is needed."
     PROTOCOL_ERROR = "ProtocolError", "The answer of the host was not of the host program."
     POOL_DEGRADED = "PoolDegraded", "A pool is not ONLINE."
+    POOL_NOT_IMPORTED = (
+        "PoolNotImported",
+        "A pool that is needed is not imported: what it holds is unknown, not gone.",
+    )
     FENCE_BUSY = "FenceBusy", "Commands of an earlier leader still run at the host."
     SUPERSEDED = "Superseded", "The host knows a higher term of this installation: another leads."
     FOREIGN_WRITER = "ForeignWriter", "Another installation writes below the receive root."

@@ -284,7 +284,7 @@ class ObjectRuns:
         except TimeoutError:
             said = f"{key} did not answer within {HELLO_DEADLINE_S:.0f} s: see its load and sshd"
             return HostView(name=key.host, problem=Conflict(reason=Reason.TIMEOUT, message=said))
-        return host_view(key, facts)
+        return host_view(key, facts, self._shares.finder.receive_roots(key))
 
     def _now(self) -> datetime:
         return self._clock.now()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backstay.api.v1alpha1.site import HostStatus, PoolStatus, SiteStatus
+from backstay.api.values import pool_of
 from backstay.api.words import ConditionType, Reason
 from backstay.domain.pairs import Conflict, HostKey
 from backstay.domain.zfs import HostFacts, Pool
@@ -23,9 +24,10 @@ class HostView:
     python_version: str | None = None
     clock_skew_s: float = 0.0
     pools: tuple[Pool, ...] = ()
+    receive_roots: tuple[str, ...] = ()
 
 
-def host_view(key: HostKey, facts: HostFacts) -> HostView:
+def host_view(key: HostKey, facts: HostFacts, receive_roots: tuple[str, ...]) -> HostView:
     """The host as it told of itself; an account that is not root cannot do the work.
 
     Snapshots, receives and the fence that keeps writers apart need root at both sides.
@@ -42,6 +44,7 @@ def host_view(key: HostKey, facts: HostFacts) -> HostView:
         python_version=facts.python_version,
         clock_skew_s=facts.clock_skew_s,
         pools=facts.pools,
+        receive_roots=receive_roots,
     )
 
 
@@ -127,12 +130,25 @@ def _pools(hosts: Sequence[HostView]) -> Verdict:
         host, pool = ill[0]
         said = f"{host}: pool {pool.name} is {pool.health}: see zpool status {pool.name}"
         return Verdict(type=kind, status="False", reason=Reason.POOL_DEGRADED, message=said)
+    lost = [(h.name, pool) for h in hosts if not h.problem for pool in _missing_pools(h)]
+    if lost:
+        host, name = lost[0]
+        said = (
+            f"{host}: pool {name}, which has a receive root, is not imported: zpool import {name}"
+        )
+        return Verdict(type=kind, status="False", reason=Reason.POOL_NOT_IMPORTED, message=said)
     seen = sum(len(h.pools) for h in hosts)
-    if not seen:
-        said = "no host has told of its pools"
+    silent = [h.name for h in hosts if h.problem is not None]
+    if silent or not seen:
+        said = f"nothing is known of the pools of {', '.join(silent) or 'any host'}"
         return Verdict(type=kind, status="Unknown", reason=Reason.UNREACHABLE, message=said)
     said = f"{seen} pools are ONLINE"
     return Verdict(type=kind, status="True", reason=Reason.POOLS_ONLINE, message=said)
+
+
+def _missing_pools(host: HostView) -> list[str]:
+    wanted = {pool_of(root) for root in host.receive_roots}
+    return sorted(wanted - {pool.name for pool in host.pools})
 
 
 def _ready(hosts: Sequence[HostView]) -> Verdict:

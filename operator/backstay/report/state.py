@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from backstay.api.values import pool_of
+from backstay.api.words import Reason
 from backstay.domain.pairs import (
     Conflict,
     Member,
@@ -61,7 +63,34 @@ def pair_states(view: RouteView, before: Mapping[str, PairState]) -> tuple[PairS
     """
     unchanged = _unchanged_members(view.seen)
     return tuple(
-        _pair_state(pair, view, unchanged, before.get(pair.key)) for pair in view.task.pairs
+        _pair_state(pair, _without_lost_pools(pair, view), unchanged, before.get(pair.key))
+        for pair in view.task.pairs
+    )
+
+
+def _without_lost_pools(pair: PairTask, view: RouteView) -> RouteView:
+    """The view in which a side whose pool is not imported was not seen: nothing of it is absent."""
+    task, observation = view.task, view.observation
+    sources = {pool_of(e.source) for e in pair.entries}
+    targets = {pool_of(e.target) for e in pair.entries}
+    source = _lost(task.source_host, observation.source, sources)
+    target = _lost(task.target_host, observation.target, targets)
+    if source is observation.source and target is observation.target:
+        return view
+    seen = replace(observation, source=source, target=target)
+    return replace(view, observation=seen, seen=None)
+
+
+def _lost(host: str, side: Side, pools: set[str]) -> Side:
+    if isinstance(side, Unseen):
+        return side
+    missing = sorted(pools - {pool.name for pool in side.pools})
+    if not missing:
+        return side
+    return Unseen(
+        reason=Reason.POOL_NOT_IMPORTED,
+        message=f"{host}: pool {missing[0]} is not imported: see `zpool import`, then "
+        f"`zpool import {missing[0]}`",
     )
 
 

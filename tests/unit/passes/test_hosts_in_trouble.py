@@ -131,8 +131,11 @@ async def test_an_exported_pool_is_named_and_heals_when_it_is_imported(lab: Lab)
     lab.a.write("tank/vm/d0", 4096)
     before = len(lab.world.commands)
     await lab.core.live(400)
-    assert lab.core.condition("erp", "Ready") == ("False", "ReceiveRootMissing")
+    assert lab.core.condition("erp", "Ready") == ("Unknown", "PoolNotImported")
     assert lab.core.condition("erp", "RPOMet") == ("False", "RPOBreached")
+    assert lab.core.condition("erp", "Protected") == ("True", "Confirmed")
+    assert lab.core.status("erp")["recoveryPoint"]
+    assert lab.core.condition("muc", "PoolsHealthy", "Site") == ("False", "PoolNotImported")
     assert [c for c in lab.world.commands[before:] if c[1] != "snapshot"] == []
     lab.b.import_pool("backup")
     lab.core.sent()
