@@ -211,11 +211,6 @@ class Children:
             for child in self._alive:
                 _kill(child, self._stopped.reason)
 
-    def pids(self) -> list[int]:
-        """Process ids of the children that were not waited for yet."""
-        with self._lock:
-            return [child.pid for child in self._alive]
-
 
 def _kill(child: Running, reason: str) -> None:
     child.killed = child.killed or reason

@@ -32,7 +32,7 @@ class ConditionType(Word):
     RPO_MET = (
         "RPOMet",
         "Pair: the recovery point is within the RPO, judged by the clock even while a host is "
-        "unreachable; Unknown only if the target was never read.",
+        "unreachable; Unknown only without a policy, or while the target was never read.",
     )
     PROTECTED = "Protected", "Pair: every member has at least one confirmed point at the target."
     RECONCILING = "Reconciling", "Only while true: work towards the spec is under way."
@@ -62,7 +62,6 @@ class Reason(Word):
         "Seeding",
         "A first full copy is under way; there is no recovery point before it ends.",
     )
-    CATCHING_UP = "CatchingUp", "Increments are under way and the recovery point is behind."
     WAITING_FOR_FIRST_POINT = "WaitingForFirstPoint", "Accepted; the first pass has not ended."
     SUSPENDED = "Suspended", "spec.suspend is true: no work is done and all data stays."
     DELETING = "Deleting", "The object is being deleted: our bookmarks go, all data stays."
@@ -72,7 +71,8 @@ class Reason(Word):
     RPO_BREACHED = "RPOBreached", "The recovery point is older than the RPO."
     NEVER_OBSERVED = (
         "NeverObserved",
-        "The target was never read, or the hosts of the Site were not asked yet: nothing is known.",
+        "Nothing is known to judge by: the target was never read, the hosts of the Site were not "
+        "asked yet, or no policy names an RPO.",
     )
 
     CLOCK_SKEW = "ClockSkew", "The recovery point lies in the future: its age is not known."
@@ -107,8 +107,7 @@ class Reason(Word):
     POLICY_MISSING = "PolicyMissing", "The ProtectionPolicy in spec.policyRef does not exist."
     POLICY_REFUSED = (
         "PolicyRefused",
-        "The policy cannot serve a pair: it has no replication part (backup only), or it is "
-        "stalled itself.",
+        "The policy cannot serve a pair: it has no replication part (backup only).",
     )
     EXCEPTION_EXPIRED = (
         "ExceptionExpired",
@@ -181,8 +180,4 @@ class Reason(Word):
     SOURCE_BUSY = "SourceBusy", "The source dataset is in use by a command that excludes ours."
     INSUFFICIENT_SPACE = "InsufficientSpace", "The target has too little space for what is due."
     TRANSFER_FAILED = "TransferFailed", "Sending or receiving failed; the message has the cause."
-    QUARANTINED = (
-        "Quarantined",
-        "The member failed and is sent in a pipe of its own, so that others go on.",
-    )
     INTERNAL_ERROR = "InternalError", "A fault of backstay itself: please report the message."

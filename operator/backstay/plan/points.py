@@ -31,17 +31,6 @@ def newest_point(target: Dataset | None, short_id: str) -> Point | None:
     return None
 
 
-def lone_point(members: Sequence[Held], short_id: str) -> Point | None:
-    """The recovery point of members without a group: the oldest of their newest points.
-
-    None while any member has none.
-    """
-    points = [newest_point(m.target, short_id) for m in members]
-    if not points or any(p is None for p in points):
-        return None
-    return min((p for p in points if p is not None), key=lambda p: p.at)
-
-
 def group_point(members: Sequence[Held], short_id: str) -> Point | None:
     """The newest set that is whole for its own members; None while there is none.
 

@@ -203,10 +203,9 @@ ALLOWED = (
     ("patch", "replicationpairs.backstay.dev", NAMESPACE),
     ("get", "secrets/fra-ssh", OTHER),
     ("create", "events", NAMESPACE),
-    ("patch", "events", OTHER),
     ("create", "leases.coordination.k8s.io", NAMESPACE),
     ("get", "leases.coordination.k8s.io/backstay", NAMESPACE),
-    ("update", "leases.coordination.k8s.io/backstay", NAMESPACE),
+    ("patch", "leases.coordination.k8s.io/backstay", NAMESPACE),
 )
 DENIED = (
     ("list", "sites.backstay.dev", "default"),
@@ -220,7 +219,10 @@ DENIED = (
     ("create", "replicationpairs.backstay.dev", NAMESPACE),
     ("delete", "replicationpairs.backstay.dev", NAMESPACE),
     ("get", "leases.coordination.k8s.io/another", NAMESPACE),
-    ("update", "leases.coordination.k8s.io/backstay", OTHER),
+    ("patch", "leases.coordination.k8s.io/another", NAMESPACE),
+    ("patch", "leases.coordination.k8s.io/backstay", OTHER),
+    ("update", "leases.coordination.k8s.io/backstay", NAMESPACE),
+    ("patch", "events", OTHER),
     ("list", "pods", NAMESPACE),
     ("list", "namespaces", ""),
     ("list", "customresourcedefinitions.apiextensions.k8s.io", ""),
@@ -295,6 +297,10 @@ def test_people_may_look_or_edit_by_their_role(
     for resource in ("sites", "protectionpolicies", "replicationpairs"):
         assert may(granted, person, (verb, f"{resource}.backstay.dev", OTHER)) is allowed
     assert not may(granted, person, ("patch", "replicationpairs.backstay.dev/status", OTHER))
+    lease = "leases.coordination.k8s.io/backstay"
+    assert may(granted, person, ("get", lease, OTHER))
+    assert not may(granted, person, ("patch", lease, OTHER))
+    assert not may(granted, person, ("get", "leases.coordination.k8s.io/another", OTHER))
 
 
 def test_roles_for_people_join_the_roles_that_they_have() -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from backstay.api.words import ConditionType, Reason
 
 WORDS = [*ConditionType, *Reason]
+OPERATOR = Path(__file__).parents[3] / "operator"
+CODE = "".join(
+    path.read_text(encoding="utf-8")
+    for path in OPERATOR.rglob("*.py")
+    if path != OPERATOR / "backstay" / "api" / "words.py"
+)
 
 
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: f"{type(word).__name__}.{word}")
@@ -16,6 +23,12 @@ def test_a_word_is_camel_case_and_has_a_meaning(word: ConditionType | Reason) ->
     assert re.fullmatch("([A-Z]+[a-z]*)+", word.value)
     assert word.meaning.endswith(".")
     assert "|" not in word.meaning
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: f"{type(word).__name__}.{word}")
+def test_a_word_is_said_somewhere(word: ConditionType | Reason) -> None:
+    """By its name, or, where a host says it, by its text."""
+    assert re.search(rf'\b{type(word).__name__}\.{word.name}\b|"{word.value}"', CODE)
 
 
 @pytest.mark.parametrize("words", [ConditionType, Reason])

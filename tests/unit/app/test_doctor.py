@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from backstay.app.commands.completion import names_of
-from backstay.app.commands.rights import GETS, LISTS, PATCH_PAIR
+from backstay.app.commands.rights import GET_LEASE, GETS, LISTS, PATCH_PAIR
 from backstay.domain.errors import Stalled
 from fakes.commandline import document, lead, ran
 from fakes.reader import FakeReader
@@ -89,7 +89,9 @@ CHART = Path(__file__).parents[3] / "charts" / "backstay" / "templates"
 
 def role_rules(name: str) -> list[dict[str, Any]]:
     text = (CHART / "userroles.yaml").read_text(encoding="utf-8")
-    plain = "\n".join(line for line in text.splitlines() if "{{" not in line or "name:" in line)
+    plain = "\n".join(
+        line for line in text.splitlines() if "{{" not in line or "backstay.name" in line
+    )
     roles = list(yaml.safe_load_all(plain.replace('{{ include "backstay.name" . }}', "backstay")))
     return [
         rule
@@ -101,8 +103,8 @@ def role_rules(name: str) -> list[dict[str, Any]]:
 
 def test_the_charts_roles_suffice_to_look_and_to_ask() -> None:
     for role, needed in (
-        ("viewer", (*LISTS, *GETS)),
-        ("editor", (*LISTS, *GETS, PATCH_PAIR)),
+        ("viewer", (*LISTS, *GETS, GET_LEASE)),
+        ("editor", (*LISTS, *GETS, PATCH_PAIR, GET_LEASE)),
     ):
         for access in needed:
             assert any(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from backstay.domain.pairs import Point
-from backstay.plan.points import Held, group_point, lone_point, newest_point
+from backstay.plan.points import Held, group_point, newest_point
 from unit.plan.sides import SHORT, guid_of, letters, replica, set_time, source
 
 
@@ -55,16 +55,6 @@ class TestNewestPoint:
     @pytest.mark.rule("No wall clock")
     def test_is_the_newest_by_txg_when_the_clock_stepped_back(self) -> None:
         assert found(newest_point(replica("c b"), SHORT)) == "b"
-
-
-class TestLonePoint:
-    def test_is_the_oldest_of_the_members_newest(self) -> None:
-        members = [held("x", "", "a c"), held("y", "", "a b")]
-        assert found(lone_point(members, SHORT)) == "b"
-
-    def test_is_none_while_one_member_has_none(self) -> None:
-        assert lone_point([held("x", "", "a"), held("y", "", None)], SHORT) is None
-        assert lone_point([], SHORT) is None
 
 
 @pytest.mark.rule("Atomic groups")

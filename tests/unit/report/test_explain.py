@@ -95,7 +95,7 @@ def test_the_worst_members_are_links_of_their_own() -> None:
         {"member": "disk1", "reason": "TargetModified", "message": "destroy it yourself"},
         {
             "member": "disk2",
-            "reason": "Quarantined",
+            "reason": "TransferFailed",
             "message": "broken pipe",
             "recoveryPointTime": "2030-01-01T00:10:00Z",
         },

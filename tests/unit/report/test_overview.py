@@ -41,7 +41,9 @@ def text(shown: Overview, width: int | None = 80, *, with_namespace: bool = Fals
 
 ALL_KINDS = (
     reported.pair("erp"),
-    reported.pair("files", lag_s=1200, met="False", ready=("False", "Quarantined", "disk3: busy")),
+    reported.pair(
+        "files", lag_s=1200, met="False", ready=("False", "TransferFailed", "disk3: busy")
+    ),
     reported.pair("mail", lag_s=None, met="Unknown", ready=("Unknown", "Timeout", "h1 is silent")),
     reported.pair("db", more=(condition("Diverged", "True", "TargetModified", MODIFIED),)),
 )
@@ -50,7 +52,7 @@ NAME   ACTIVE  RPO  LAG      RPO-MET  READY    STATE
 db     a       5m   87s      True     True     Stalled
   TargetModified: disk0: the replica tank/backstay/db was written to since the …
 files  a       5m   20m      False    False    Breached
-  Quarantined: disk3: busy
+  TransferFailed: disk3: busy
 mail   a       5m   unknown  Unknown  Unknown  Unknown
   Timeout: h1 is silent
 erp    a       5m   87s      True     True     Fine
