@@ -72,9 +72,14 @@ def _convert(kind: Any, data: Any, path: str) -> Any:
         }
     if kind is float and isinstance(data, (int, float)) and not isinstance(data, bool):
         return _number(data, path)
-    if isinstance(kind, type) and type(data) is kind:
+    if isinstance(kind, type) and type(data) is kind and not _is_too_large(data):
         return data
-    raise ProtocolError(f"{path}: expected {kind}, got {type(data).__name__}")
+    got = "a number beyond 64 bits" if _is_too_large(data) else type(data).__name__
+    raise ProtocolError(f"{path}: expected {kind}, got {got}")
+
+
+def _is_too_large(data: Any) -> bool:
+    return type(data) is int and not -(1 << 63) <= data < 1 << 64
 
 
 def _number(data: int | float, path: str) -> float:

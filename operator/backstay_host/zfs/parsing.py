@@ -17,7 +17,7 @@ JSON_SINCE: Version = (2, 3, 0)
 
 
 _NUMBER = re.compile("-?[0-9]{1,20}")
-"""Up to 2^64: what ZFS prints. Longer ones, and digits of other scripts, are not of ZFS."""
+"""What ZFS prints; longer ones, and digits of other scripts, are not of ZFS."""
 
 
 def rows(text: str, columns: int) -> list[list[str]]:
@@ -36,7 +36,7 @@ def number(text: str) -> int:
     """A number of `-p` output; -1 for `-` and for what a property does not have."""
     if text in ("-", "", "none"):
         return -1
-    if not _NUMBER.fullmatch(text):
+    if not _NUMBER.fullmatch(text) or int(text) >= 1 << 64:
         raise Refused("UnexpectedOutput", f"expected a number, got {text[:80]!r}")
     return int(text)
 
@@ -151,7 +151,7 @@ def _hex(text: str) -> int:
 
 def sent_bytes(line: str) -> int | None:
     """Bytes sent so far, from a line that `zfs send -vP` prints each second; else None."""
-    match = re.fullmatch(r"\d\d:\d\d:\d\d\t([0-9]{1,20})\t\S.*", line.rstrip("\n"))
+    match = re.fullmatch(r"\d\d:\d\d:\d\d\t([0-9]{1,19})\t\S.*", line.rstrip("\n"))
     return int(match.group(1)) if match else None
 
 
