@@ -1,4 +1,4 @@
-"""`backstay-host serve` and `backstay-host stream TICKET`."""
+"""`backstay-host serve`, `backstay-host stream TICKET`, and `backstay-host gate`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from backstay_host.refusal import Refused
 
-USAGE = "usage: backstay-host serve | backstay-host stream TICKET\n"
+USAGE = "usage: backstay-host serve | backstay-host stream TICKET | backstay-host gate LISTS\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +58,10 @@ def _run(given: list[str]) -> int:
             from backstay_host.stream import run
 
             return run(given[1])
+        if given[:1] == ["gate"]:
+            from backstay_host import gate
+
+            return gate.run(given[1:], os.environ.get("SSH_ORIGINAL_COMMAND", ""))
     except Refused as error:
         sys.stderr.write(f"backstay-host: {error}\n")
         return 1

@@ -9,6 +9,9 @@ from backstay_host.refusal import Refused
 from backstay_host.request import Request
 from backstay_host.zfs import argv, names
 
+MAX_TERM = 10**18
+"""What `identity.parse_writer` can read again; a leader a second for 30 thousand million years."""
+
 
 def claim(request: Request, body: Claim, term: int) -> Claimed:
     """Nothing older runs any more, and the roots of the result with `Held` are ours.
@@ -26,8 +29,8 @@ def claim(request: Request, body: Claim, term: int) -> Claimed:
     """
     for root in body.roots:
         names.dataset(root)
-    if term < 1:
-        raise Refused("BadRequest", f"a term is at least 1, not {term}")
+    if not 1 <= term < MAX_TERM:
+        raise Refused("BadRequest", f"a term is at least 1 and below {MAX_TERM}")
     fence = Fence(names.installation(body.installation), term, names.leader(body.leader))
     if request.dry_run:
         return _claim_roots(request, body, fence, ())

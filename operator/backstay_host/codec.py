@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -16,6 +17,17 @@ T = TypeVar("T")
 
 class ProtocolError(Exception):
     """The other side broke the protocol; the connection is of no further use."""
+
+
+def decode_message(data: bytes) -> dict[str, Any]:
+    """The object in a frame's bytes; `ProtocolError` when they are none."""
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError) as error:  # RecursionError: a thousand brackets
+        raise ProtocolError(f"not JSON: {str(error)[:200]}") from error
+    if not isinstance(message, dict):
+        raise ProtocolError("a frame holds an object")
+    return message
 
 
 def encode_frame(message: Mapping[str, Any]) -> bytes:
@@ -59,10 +71,25 @@ def _convert(kind: Any, data: Any, path: str) -> Any:
             _convert(str, k, path): _convert(args[1], v, f"{path}.{k}") for k, v in data.items()
         }
     if kind is float and isinstance(data, (int, float)) and not isinstance(data, bool):
-        return float(data)
-    if isinstance(kind, type) and type(data) is kind:
+        return _number(data, path)
+    if isinstance(kind, type) and type(data) is kind and not _is_too_large(data):
         return data
-    raise ProtocolError(f"{path}: expected {kind}, got {type(data).__name__}")
+    got = "a number beyond 64 bits" if _is_too_large(data) else type(data).__name__
+    raise ProtocolError(f"{path}: expected {kind}, got {got}")
+
+
+def _is_too_large(data: Any) -> bool:
+    return type(data) is int and not -(1 << 63) <= data < 1 << 64
+
+
+def _number(data: int | float, path: str) -> float:
+    """The number, if it is one that can be reckoned with: no NaN would ever be too large."""
+    try:
+        if math.isfinite(data):
+            return float(data)
+    except OverflowError:
+        pass
+    raise ProtocolError(f"{path}: not a finite number")
 
 
 def _convert_dataclass(kind: Any, data: Any, path: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from backstay_host.request import Request
 from backstay_host.zfs import argv, names, parsing
 from backstay_host.zfs.failures import failure
 
+_TERM = re.compile("[0-9]{1,18}")
 _TRIES = 4
 """A dataset may vanish between two commands; each try leaves out what is gone."""
 
@@ -81,7 +83,7 @@ class Owner:
 def parse_writer(root: str, text: str) -> Owner:
     """The value of `dev.backstay:writer`; one that is not ours to read is another's."""
     term, colon, installation = text.partition(":")
-    if not colon or not term.isdigit() or not installation:
+    if not colon or not _TERM.fullmatch(term) or not installation:
         return Owner(root, 0, "", text)
     return Owner(root, int(term), installation, text)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from backstay_host import allow
 from backstay_host.children import Command, Running, moved_bytes
 from backstay_host.clock import now_s
 from backstay_host.fence import DatasetLock, Fence
@@ -133,9 +134,23 @@ class Orders:
         ]
         found = read_identities(self.request, [n for order in sends for n in _concerned(order)])
         return [
-            lock if isinstance(lock, Refused) else _checked_send(order, found) or lock
+            lock
+            if isinstance(lock, Refused)
+            else _checked_send(order, found) or self._checked_token(order) or lock
             for order, lock in zip(sends, locks, strict=True)
         ]
+
+    def _checked_token(self, order: SendOrder) -> Refused | None:
+        """Behind a gate a token may name no more than its order: ZFS sends what the token says."""
+        allowed = self.request.host.allowed
+        if allowed is None or order.token is None:
+            return None
+        try:
+            said = self.request.read(argv.decode_token(order.token))
+            allow.check_token(allowed, order, parsing.token_facts(order.token, said.out))
+        except Refused as error:
+            return error
+        return None
 
     def _ready_receives(self, held: ExitStack) -> list[Fds | Refused]:
         receives = self.ticket.receives

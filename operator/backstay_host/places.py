@@ -11,6 +11,8 @@ from backstay_host.refusal import Refused
 
 RUN_FOLDER: Path | None = None
 """Set by tests; otherwise `bootstrap.default_folder`."""
+INSTALLED = "backstay-host"
+"""The installed program, as the operator calls it."""
 
 
 def run_folder() -> Path:
@@ -39,25 +41,31 @@ def socket_path(nonce: str) -> Path:
     return run_folder() / f"{nonce}.sock"
 
 
-def fed_program() -> Path | None:
-    """The zip that this program runs from, if it was fed through ssh."""
+def packed_program() -> Path | None:
+    """The zip that this program runs from, fed through ssh or installed; None: from a folder."""
     here = Path(__file__).parent.parent
     return here if here.is_file() else None
 
 
+def fed_program() -> Path | None:
+    """The zip that this program runs from, if it was fed through ssh for this session."""
+    packed = packed_program()
+    return packed if packed is not None and packed.parent == run_folder() else None
+
+
 def program() -> list[str]:
     """Argument vector that starts this very program again."""
-    fed = fed_program()
-    if fed is None:
+    packed = packed_program()
+    if packed is None:
         return [sys.executable, "-I", "-m", "backstay_host"]
-    return [sys.executable, "-I", "-S", str(fed)]  # nothing of site-packages is in it
+    return [sys.executable, "-I", "-S", str(packed)]  # nothing of site-packages is in it
 
 
 def remove(nonce: str) -> None:
     """Socket and fed program of this nonce are gone."""
     socket_path(nonce).unlink(missing_ok=True)
     fed = fed_program()
-    if fed is not None and fed.parent == run_folder() and fed.stem == nonce:
+    if fed is not None and fed.stem == nonce:
         fed.unlink(missing_ok=True)
 
 

@@ -4,7 +4,7 @@ A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, at most
 `MAX_FRAME_BYTES`. The program's first output is one line, `HELLO_MARK` plus a JSON greeting;
 whatever a login shell printed before it is noise and is skipped by the reader (at most 64 KiB).
 A host that cannot run the program prints HELLO_MARK and {"error": {"reason", "message"}} instead
-(reasons NoPython, NoRights).
+(reasons NoPython, NoRights; NotAllowed from a gate).
 
 operator -> host   {"id": 7, "request": "survey", "term": 3, "dryRun": false, "deadlineS": 60,
                     "body": {...}}
@@ -50,6 +50,8 @@ class Greeting:
     nonce: str
     program: list[str]
     """Argument vector that starts the program again (`… stream TICKET` is appended)."""
+    version: str = ""
+    """`version.protocol_version`: an installed program must have that of the operator."""
 
 
 # --- requests -----------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from backstay_host import places
+from backstay_host.allow import Allowed
 from backstay_host.children import Children, Command, Finished
 from backstay_host.clock import now_s
 from backstay_host.fence import DatasetLock, Fence
@@ -22,6 +24,12 @@ class Host:
     fence: Fence | None = None
     """Set by `claim`; without it nothing is changed."""
     versions: tuple[str, parsing.Version] | None = None
+    allowed: Allowed | None = None
+    """The lists of the key that this session was opened with; None where nothing limits it."""
+
+    def program(self) -> list[str]:
+        """Argument vector that starts the program again; behind a gate, what the gate admits."""
+        return places.program() if self.allowed is None else [places.INSTALLED]
 
     def version(self, deadline: float) -> tuple[str, parsing.Version]:
         """The version of ZFS, asked once a session; `NoZfs` when there is none."""

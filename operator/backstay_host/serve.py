@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from backstay_host import claim, places, protocol, prune, replicas, snapshots, survey
+from backstay_host import allow, claim, places, protocol, prune, replicas, snapshots, survey
 from backstay_host.children import Children
 from backstay_host.clock import now_s
 from backstay_host.lease import Lease
@@ -29,13 +29,14 @@ from backstay_host.protocol import ProtocolError
 from backstay_host.refusal import Refused
 from backstay_host.request import Host, Request
 from backstay_host.tickets import Streams
+from backstay_host.version import protocol_version
 from backstay_host.wire import Message, Outbox, read_frame
 
 BEAT_EVERY_S = 3.0
 TICK_S = 0.1
 END_PATIENCE_S = 5.0
 _STUCK_S = 3.0
-_MAX_WAITING = 256
+_MAX_WAITING = 32  # each may be as large as a frame; the operator sends eight at once
 _MAX_DEADLINE_S = 24 * 3600.0
 
 
@@ -70,11 +71,11 @@ def parse_call(frame: Message, now: float) -> Call:
 class Session:
     """One control channel, from its greeting to its end."""
 
-    def __init__(self, inp: int, out: int) -> None:
-        """Nothing runs yet."""
+    def __init__(self, inp: int, out: int, allowed: allow.Allowed | None = None) -> None:
+        """Nothing runs yet; `allowed` are the lists of the key, None where nothing limits it."""
         fed = places.fed_program()
         nonce = secrets.token_hex(16) if fed is None else fed.stem
-        self.host = Host(Children(), nonce)
+        self.host = Host(Children(), nonce, allowed=allowed)
         self._inp = inp
         self._outbox = Outbox(out, lambda: self.end("nobody reads our output"))
         self.streams = Streams(self.host, self._outbox.put)
@@ -114,7 +115,8 @@ class Session:
             protocol.PROTOCOL_VERSION,
             platform.python_version(),
             self.host.nonce,
-            places.program(),
+            self.host.program(),
+            protocol_version(),
         )
         self._outbox.put_line(protocol.HELLO_MARK + json.dumps(protocol.to_json(greeting)))
         for target in (self._read, self._tick):
@@ -152,6 +154,8 @@ class Session:
             if call.name not in protocol.REQUESTS:
                 raise Refused("BadRequest", f"unknown request {call.name[:40]!r}")
             body: Any = protocol.from_json(protocol.REQUESTS[call.name][0], call.body)
+            if self.host.allowed is not None:
+                allow.check(self.host.allowed, body)
             self._check_may_act(call)
             answer["result"] = protocol.to_json(self._handlers[call.name](request, body, call))
         except Refused as error:
@@ -210,7 +214,7 @@ class Session:
                     self.lease.answer(str(frame["beat"]), float(frame.get("remainingS", 0.0)))
                 else:
                     self._calls.put_nowait(parse_call(frame, now_s()))
-        except (OSError, ProtocolError, queue.Full, TypeError, ValueError) as error:
+        except (OSError, ProtocolError, queue.Full, TypeError, ValueError, OverflowError) as error:
             self.end(f"broken input: {error!r}")
         self.end("end of input")
 

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 
-from backstay_host import places
+from backstay_host import allow, places
 from backstay_host.children import Children
 from backstay_host.clock import now_s
 from backstay_host.codec import ProtocolError, encode_frame, from_json, to_json
@@ -54,7 +54,7 @@ class Leash:
 def connect(ticket: str) -> socket.socket:
     """A link to the `serve` of this ticket; it ends a read after `SILENCE_S` without a word."""
     nonce = ticket.partition(".")[0]
-    if not nonce.isalnum():
+    if not (nonce.isascii() and nonce.isalnum()):
         raise Refused("NoSuchTicket", "this is no ticket")
     link = socket.socket(socket.AF_UNIX)
     link.settimeout(SILENCE_S)
@@ -100,8 +100,11 @@ def _watch(leash: Leash, orders: Orders, over: threading.Event) -> None:
             orders.request.host.children.stop("no byte moved", "TransferStalled")
 
 
-def run(ticket: str) -> int:
-    """The orders of the ticket were run, as far as they went, and `serve` knows the outcomes."""
+def run(ticket: str, allowed: allow.Allowed | None = None) -> int:
+    """The orders of the ticket were run, as far as they went, and `serve` knows the outcomes.
+
+    `allowed` are the lists of the key that came with the ticket: another key may have issued it.
+    """
     try:
         link = connect(ticket)
         leash = Leash(link)
@@ -109,10 +112,13 @@ def run(ticket: str) -> int:
     except (Refused, ProtocolError) as error:
         sys.stderr.write(f"backstay-host: {error}\n")
         return NO_SERVE
+    if allowed is not None and (refused := _refused(allowed, body)) is not None:
+        return _report(leash, [refused])
     children = Children()
     nonce = ticket.partition(".")[0]
     full, numbers = answer["versions"]
-    host = Host(children, nonce, versions=(str(full), (numbers[0], numbers[1], numbers[2])))
+    versions = (str(full), (numbers[0], numbers[1], numbers[2]))
+    host = Host(children, nonce, versions=versions, allowed=allowed)
     request = Request(host, reading_deadline())
     orders = Orders(request, Fence(installation, term), body)
     orders.report = lambda index, moved: leash.say({"progress": {"index": index, "bytes": moved}})
@@ -121,6 +127,18 @@ def run(ticket: str) -> int:
     threading.Thread(target=_watch, args=(leash, orders, over), daemon=True).start()
     outcomes = orders.run()
     over.set()
+    return _report(leash, outcomes)
+
+
+def _refused(allowed: allow.Allowed, body: Ticket) -> ItemOutcome | None:
+    try:
+        allow.check(allowed, body)
+    except Refused as error:
+        return ItemOutcome("", error.reason, error.message)
+    return None
+
+
+def _report(leash: Leash, outcomes: list[ItemOutcome]) -> int:
     _close_data()
     leash.say({"ended": [to_json(outcome) for outcome in outcomes]})
     return _status(outcomes)

@@ -165,7 +165,7 @@ class Streams:
         void_at = now_s() + UNUSED_S
         with self._lock:
             self._streams[ticket] = Stream(ticket, body, fence.installation, fence.term, void_at)
-        return Ticketed(ticket, [*places.program(), "stream", ticket])
+        return Ticketed(ticket, [*self._host.program(), "stream", ticket])
 
     def cancel(self, ticket: str, patience_s: float) -> None:
         """The stream of this ticket has ended, or never begins; `Timeout` if it does not end."""

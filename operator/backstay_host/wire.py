@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from backstay_host.codec import MAX_FRAME_BYTES, ProtocolError, encode_frame
+from backstay_host.codec import MAX_FRAME_BYTES, ProtocolError, decode_message, encode_frame
 
 Message = dict[str, Any]
 
@@ -28,13 +27,7 @@ def read_frame(read: Callable[[int], bytes]) -> Message | None:
     data = _exactly(read, size)
     if data is None:
         raise ProtocolError("the stream ended inside a frame")
-    try:
-        message = json.loads(data)
-    except ValueError as error:
-        raise ProtocolError(f"not JSON: {error}") from error
-    if not isinstance(message, dict):
-        raise ProtocolError("a frame holds an object")
-    return message
+    return decode_message(data)
 
 
 def _exactly(read: Callable[[int], bytes], size: int) -> bytes | None:

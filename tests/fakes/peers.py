@@ -41,9 +41,9 @@ def write(data, fd=1):
     while data:
         data = data[os.write(fd, data):]
 
-def greet(protocol=1, mark="backstay-host/1 "):
+def greet(protocol=1, mark="backstay-host/1 ", **more):
     program = [sys.executable, "-I", str(pathlib.Path(__file__).parent.parent)]
-    said = {"protocol": protocol, "python": "3.11", "nonce": "n", "program": program}
+    said = {"protocol": protocol, "python": "3.11", "nonce": "n", "program": program, **more}
     write((mark + json.dumps(said) + "\\n").encode())
 
 def facts(**changed):

@@ -90,7 +90,18 @@ class Reason(Word):
     NO_PYTHON = "NoPython", "The host has no Python 3.11 or newer."
     NO_ZFS = "NoZfs", "The host has no zfs command, or its kernel module is not loaded."
     NO_RIGHTS = "NoRights", "The account on the host may not do what is needed."
-    PROTOCOL_ERROR = "ProtocolError", "The answer of the host was not of the host program."
+    NOT_ALLOWED = (
+        "NotAllowed",
+        "The forced command of our key at the host does not admit this dataset or command.",
+    )
+    FED_PROGRAM_REFUSED = (
+        "FedProgramRefused",
+        "The chart's hosts.requireInstalled is set, and the host's program is Fed.",
+    )
+    PROTOCOL_ERROR = (
+        "ProtocolError",
+        "The answer of the host was not of the host program, or of one of another version.",
+    )
     POOL_DEGRADED = "PoolDegraded", "A pool is not ONLINE."
     POOL_NOT_IMPORTED = (
         "PoolNotImported",

@@ -231,6 +231,37 @@ def preview(
     raise typer.Exit(show_preview(asked, installation, pair, file or []))
 
 
+@app.command()
+def grant(
+    ctx: typer.Context,
+    *,
+    host: Annotated[
+        str,
+        typer.Argument(metavar="SITE/HOST", help="A host of a Site."),
+    ],
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    output: OutputFormat = TEXT,
+) -> None:
+    """Print what a host must admit: the line for authorized_keys, and how to get there.
+
+    Exit status: 0 it was printed, 1 it admits nothing or leaves a pair out, 2 it could not be read.
+    """
+    from backstay.app.commands.cluster import run
+    from backstay.app.commands.grant import show_grant
+
+    asked = _asked(namespace, kubeconfig, None, output)
+    raise typer.Exit(run(lambda cluster, screen: show_grant(cluster, screen, host), asked, ctx.obj))
+
+
+@app.command(name="host-program")
+def host_program() -> None:
+    """Write the host program of this version to stdout, as one file to install at hosts."""
+    from backstay.app.commands.grant import write_host_program
+
+    raise typer.Exit(write_host_program())
+
+
 def _asked(
     namespace: str | None,
     kubeconfig: str | None,

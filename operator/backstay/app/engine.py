@@ -80,6 +80,7 @@ class HostEngine:
                 leader=leader,
                 clock=post.clock,
                 on_request=post.metrics.count_request,
+                require_installed=post.settings.require_installed,
             )
         )
         term, clock = post.leadership.term, post.clock

@@ -1,4 +1,4 @@
-"""The host program as one file: what the operator feeds to a host through ssh."""
+"""The host program as one file: what the operator feeds to a host, or what is installed there."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def pack_host_program() -> bytes:
         for name in sorted(files):
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), files[name], zipfile.ZIP_DEFLATED, 9)
     return packed.getvalue()
+
+
+def executable_host_program(python: str = "/usr/bin/python3") -> bytes:
+    """The same as a file that a host can run by its name; `-I` as in `python3 -I FILE`."""
+    return f"#!{python} -I\n".encode() + pack_host_program()
 
 
 def _folder(package: str) -> Path:

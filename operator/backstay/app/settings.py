@@ -45,6 +45,8 @@ class Settings(BaseModel):
     renew_s: float | None = Field(default=None, alias="BACKSTAY_LEASE_RENEW_SECONDS", gt=0)
     retry_s: float | None = Field(default=None, alias="BACKSTAY_LEASE_RETRY_SECONDS", gt=0)
 
+    require_installed: bool = Field(default=False, alias="BACKSTAY_REQUIRE_INSTALLED")
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """The settings of an environment; variables that are set but empty count as absent."""

@@ -67,7 +67,8 @@ class HostFinder:
     async def find(self, key: HostKey, *, within_s: float = SECRET_KEPT_S) -> HostPort:
         """The port of the host, with a key that was read at most so long ago.
 
-        Raises `Stalled` when the Site, the host or the Secret's key does not exist.
+        Raises `Stalled` when the Site, the host or the Secret's key does not exist, or the host
+        may not be used as it is.
         """
         site = self._registry.site(key.namespace, key.site)
         if site is None:
@@ -83,6 +84,7 @@ class HostFinder:
                 user=host.user,
                 host_keys=tuple(host.host_keys),
                 private_key=await self._private_key(site, within_s),
+                installed=host.program == "Installed",
             )
         )
 

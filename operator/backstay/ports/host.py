@@ -113,13 +113,18 @@ class Endpoint:
     user: str
     host_keys: tuple[str, ...]
     private_key: bytes = field(repr=False)
+    installed: bool = False
+    """Whether the host program is installed there; else it is fed through the connection."""
 
 
 class HostDirectory(Protocol):
     """Gives one `HostPort` an endpoint; its connection is opened on demand, closed when idle."""
 
     def open(self, endpoint: Endpoint) -> HostPort:
-        """The port of the endpoint; the same object for an equal endpoint, while it is in use."""
+        """The port of the endpoint; the same object for an equal endpoint, while it is in use.
+
+        Raises `Stalled` for an endpoint that this operator may not use.
+        """
         ...
 
     async def close(self) -> None:

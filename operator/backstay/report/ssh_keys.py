@@ -13,6 +13,7 @@ _OPENSSH_MAGIC = b"openssh-key-v1\0"
 _PEM_KINDS = frozenset({b"RSA PRIVATE KEY", b"EC PRIVATE KEY", b"PRIVATE KEY"})
 _ENCRYPTED_PEM = b"ENCRYPTED PRIVATE KEY"
 _PUBLIC = (b"ssh-", b"ecdsa-", b"sk-")
+_KIND = re.compile(rb"(?:ssh|ecdsa|sk)-[a-z0-9@.-]{1,60}")
 
 
 def private_key_fault(data: bytes) -> str | None:
@@ -38,6 +39,25 @@ def private_key_fault(data: bytes) -> str | None:
     if kind != b"OPENSSH PRIVATE KEY":
         return "it is of a kind that ssh does not read: make one with ssh-keygen -t ed25519"
     return _openssh_fault(_decoded(body))
+
+
+def public_key(data: bytes) -> str | None:
+    """The public half of a private key as ssh-keygen writes it; None where it is not in clear.
+
+    Source: OpenSSH, PROTOCOL.key: magic, cipher, kdf, its options, count, then the public key.
+    """
+    found = _ARMOUR.fullmatch(data.strip())
+    blob = _decoded(found["body"]) if found and found["kind"] == b"OPENSSH PRIVATE KEY" else None
+    if blob is None or not blob.startswith(_OPENSSH_MAGIC):
+        return None
+    rest = blob[len(_OPENSSH_MAGIC) :]
+    for _ in ("cipher", "kdf", "options of the kdf"):
+        _, rest = _string(rest)
+    public, _ = _string(rest[4:])
+    kind, content = _string(public or b"")
+    if public is None or kind is None or not _KIND.fullmatch(kind) or not content:
+        return None
+    return f"{kind.decode()} {base64.b64encode(public).decode()}"
 
 
 def host_key_fault(line: str) -> str | None:

@@ -16,6 +16,10 @@ JSON_SINCE: Version = (2, 3, 0)
 """OpenZFS release that brought `zfs get -j`."""
 
 
+_NUMBER = re.compile("-?[0-9]{1,20}")
+"""What ZFS prints; longer ones, and digits of other scripts, are not of ZFS."""
+
+
 def rows(text: str, columns: int) -> list[list[str]]:
     """The rows of `-H` output; `UnexpectedOutput` when one has another number of columns."""
     found = [line.split("\t") for line in text.split("\n") if line]
@@ -32,10 +36,9 @@ def number(text: str) -> int:
     """A number of `-p` output; -1 for `-` and for what a property does not have."""
     if text in ("-", "", "none"):
         return -1
-    try:
-        return int(text)
-    except ValueError:
-        raise Refused("UnexpectedOutput", f"expected a number, got {text[:80]!r}") from None
+    if not _NUMBER.fullmatch(text) or int(text) >= 1 << 64:
+        raise Refused("UnexpectedOutput", f"expected a number, got {text[:80]!r}")
+    return int(text)
 
 
 def blank(text: str) -> str:
@@ -77,9 +80,13 @@ def missing(stderr: str) -> tuple[set[str], str]:
     return absent, "\n".join(rest)
 
 
+_VERSION = re.compile(r"zfs-(\S*?([0-9]{1,6})\.([0-9]{1,6})(?:\.([0-9]{1,6}))?\S*)")
+_MAX_VERSION_CHARS = 256
+
+
 def version(text: str) -> tuple[str, Version]:
     """The version of the tools as printed and as numbers, from `zfs version`."""
-    match = re.match(r"zfs-(\S*?(\d+)\.(\d+)(?:\.(\d+))?\S*)", text)
+    match = _VERSION.match(text[:_MAX_VERSION_CHARS])
     if match is None:
         raise Refused("UnexpectedOutput", f"zfs version printed {text[:80]!r}")
     full, major, minor, patch = match.groups()
@@ -90,7 +97,7 @@ def local_properties_json(text: str) -> dict[str, dict[str, str]]:
     """Dataset → property → value, from `zfs get -j -s local`; other sources are dropped."""
     try:
         datasets: Mapping[str, Any] = json.loads(text)["datasets"] if text.strip() else {}
-        return {
+        found = {
             name: {
                 key: item["value"]
                 for key, item in entry["properties"].items()
@@ -98,8 +105,11 @@ def local_properties_json(text: str) -> dict[str, dict[str, str]]:
             }
             for name, entry in datasets.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refused("UnexpectedOutput", f"zfs get -j: {error!r}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused("UnexpectedOutput", f"zfs get -j: {repr(error)[:200]}") from error
+    if not all(isinstance(value, str) for values in found.values() for value in values.values()):
+        raise Refused("UnexpectedOutput", "zfs get -j: a value that is no text")
+    return found
 
 
 def local_properties_table(text: str, asked: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -118,7 +128,8 @@ def local_properties_table(text: str, asked: Iterable[str]) -> dict[str, dict[st
     return found
 
 
-_CONTENT = re.compile(r"^\s+(\w+) = (.*)$", re.MULTILINE)
+_CONTENT = re.compile(r"^[ \t]+(\w+) = (.*)$", re.MULTILINE)
+_HEX = re.compile("(?:0x)?[0-9a-f]{1,16}")
 
 
 def token_facts(token: str, text: str) -> TokenFacts:
@@ -135,15 +146,12 @@ def token_facts(token: str, text: str) -> TokenFacts:
 
 
 def _hex(text: str) -> int:
-    try:
-        return int(text, 16)
-    except ValueError:
-        return 0
+    return int(text, 16) if _HEX.fullmatch(text) else 0
 
 
 def sent_bytes(line: str) -> int | None:
     """Bytes sent so far, from a line that `zfs send -vP` prints each second; else None."""
-    match = re.fullmatch(r"\d\d:\d\d:\d\d\t(\d+)\t\S.*", line.rstrip("\n"))
+    match = re.fullmatch(r"\d\d:\d\d:\d\d\t([0-9]{1,19})\t\S.*", line.rstrip("\n"))
     return int(match.group(1)) if match else None
 
 

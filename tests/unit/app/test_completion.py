@@ -20,7 +20,16 @@ def values(*words: str) -> list[str]:
 
 
 def test_commands_are_offered_with_their_help_and_no_files() -> None:
-    assert values("") == ["version", "status", "explain", "sync", "doctor", "preview"]
+    assert values("") == [
+        "version",
+        "status",
+        "explain",
+        "sync",
+        "doctor",
+        "preview",
+        "grant",
+        "host-program",
+    ]
     assert values("s") == ["status", "sync"]
     assert answer("st")[0].startswith("status\tShow all pairs")
     assert answer("st")[-1] == ":4"

@@ -35,6 +35,12 @@ def test_the_installation_id_can_be_given() -> None:
     assert settings(BACKSTAY_RELEASE="two").installation_id == "backstay/two"
 
 
+def test_fed_hosts_are_used_unless_the_chart_says_no() -> None:
+    assert not settings().require_installed
+    assert not settings(BACKSTAY_REQUIRE_INSTALLED="false").require_installed
+    assert settings(BACKSTAY_REQUIRE_INSTALLED="true").require_installed
+
+
 def test_a_variable_that_is_set_but_empty_counts_as_absent() -> None:
     assert settings(BACKSTAY_HTTP_PORT="", BACKSTAY_INSTALLATION_ID=" ") == settings()
 

@@ -92,6 +92,22 @@ def test_a_second_session_takes_the_program_that_the_first_one_compiled(folder: 
     assert list(folder.glob("*.zip")) == []
 
 
+def test_an_installed_program_serves_and_stays(folder: Path) -> None:
+    installed = folder.parent / "backstay-host"
+    installed.write_bytes(f"#!{sys.executable} -I\n".encode() + _program(folder))
+    installed.chmod(0o755)
+    nonces = set()
+    for _ in range(2):
+        client = Client([str(installed), "serve"])
+        nonces.add(client.greeting["nonce"])
+        assert client.greeting["program"] == [sys.executable, "-I", str(installed)]
+        assert (folder / f"{client.greeting['nonce']}.sock").exists()
+        assert client.close() == 0
+    assert len(nonces) == 2
+    assert installed.exists()
+    assert list(folder.glob("*.sock")) == []
+
+
 @pytest.mark.fault("no Python")
 def test_a_python_that_is_too_old_is_named(folder: Path) -> None:
     said = _say(_text(folder, oldest="(99, 0)"), b"")

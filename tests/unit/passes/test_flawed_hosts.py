@@ -49,6 +49,8 @@ def second_target(lab: Lab) -> FakeHost:
         pytest.param("NoZfs", marks=pytest.mark.fault("no ZFS")),
         pytest.param("NoPython", marks=pytest.mark.fault("no Python")),
         pytest.param("NoRights", marks=pytest.mark.fault("no rights")),
+        "NotAllowed",
+        "FedProgramRefused",
     ],
 )
 async def test_a_flawed_host_is_named_and_costs_only_its_own_pairs(lab: Lab, reason: str) -> None:

@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from backstay.report.ssh_keys import host_key_fault, private_key_fault
-from fakes.ssh_keys import SECRET, armour, host_key, openssh
+from backstay.report.ssh_keys import host_key_fault, private_key_fault, public_key
+from fakes.ssh_keys import SECRET, armour, host_key, openssh, openssh_with_public
 
 PEM = armour(b"RSA PRIVATE KEY", base64.encodebytes(SECRET))
 
@@ -62,3 +62,26 @@ def test_a_damaged_host_key_is_named(line: str, fault: str) -> None:
     said = host_key_fault(line)
     assert said is not None
     assert fault in said
+
+
+def test_the_public_half_is_read_and_nothing_else() -> None:
+    kind, _, encoded = (public_key(openssh_with_public()) or "").partition(" ")
+    assert kind == "ssh-ed25519"
+    assert base64.b64decode(encoded).endswith(b"k" * 32)
+    assert SECRET not in base64.b64decode(encoded)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hunter2",
+        PEM,
+        openssh(),
+        openssh_with_public(b'ssh-ed25519" no-pty,command="id'),
+        openssh_with_public(b"ssh-\n"),
+        *(openssh_with_public()[:cut] for cut in (40, 80, 120)),
+    ],
+)
+def test_a_key_without_a_public_half_in_clear_has_none(data: bytes) -> None:
+    assert public_key(data) is None

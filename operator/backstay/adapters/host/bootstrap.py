@@ -1,4 +1,4 @@
-"""How the host program gets to a host: a line of Python, then the program on its stdin."""
+"""How the host program is started: fed through ssh, or installed at the host before."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import zipfile
 
 BOOTSTRAP = "backstay_host/bootstrap.py"
 """The member of the program that is given to `python3 -c`; it describes what it reads."""
+
+
+INSTALLED_COMMAND = ("backstay-host", "serve")
+"""What to run at a host that has the program; behind a gate it is all that is admitted."""
 
 
 def bootstrap_command(program: bytes) -> list[str]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from backstay.adapters.host import reasons
-from backstay.adapters.host.bootstrap import bootstrap_command, feed
+from backstay.adapters.host.bootstrap import INSTALLED_COMMAND, bootstrap_command, feed
 from backstay.adapters.host.endpoint import Launcher
 from backstay.adapters.host.failures import classify
 from backstay.adapters.host.process import Child
 from backstay.domain.errors import BackstayError, Unreachable, Waiting
+from backstay_host.codec import decode_message
 from backstay_host.protocol import (
     HELLO_MARK,
     MAX_FRAME_BYTES,
@@ -26,6 +26,7 @@ from backstay_host.protocol import (
     encode_frame,
     from_json,
 )
+from backstay_host.version import protocol_version
 
 GREETING_S = 60.0
 """ConnectTimeout (10 s), a slow login (DNS, PAM) on a host at its limit, the start of Python."""
@@ -38,6 +39,7 @@ MAX_REQUESTS = 8
 Listener: TypeAlias = Callable[[Mapping[str, Any]], None]
 """Gets the `progress` and `ended` frames of one ticket."""
 
+_INSTALL = "install the host program of this operator there"
 _ANY_MARK = re.compile(rb"backstay-host/(\d+) ")
 
 
@@ -147,7 +149,7 @@ class Connection:
                 size = int.from_bytes(await stdout.readexactly(4), "big")
                 if size > MAX_FRAME_BYTES:
                     raise ProtocolError(f"a frame of {size} bytes")
-                await self._dispatch(_parse(await stdout.readexactly(size)))
+                await self._dispatch(decode_message(await stdout.readexactly(size)))
         except (asyncio.IncompleteReadError, ConnectionError):
             code = await self._child.wait()
             said = self._child.stderr.strip().splitlines()[-1:]
@@ -198,16 +200,6 @@ class Connection:
             listener({"lost": why})
 
 
-def _parse(data: bytes) -> Mapping[str, Any]:
-    try:
-        message = json.loads(data)
-    except ValueError as wrong:
-        raise ProtocolError("a frame that is not JSON") from wrong
-    if not isinstance(message, dict):
-        raise ProtocolError("a frame that is not an object")
-    return message
-
-
 def _answer(name: str, message: Mapping[str, Any]) -> Answer:
     commands = tuple(tuple(str(word) for word in argv) for argv in message.get("commands", ()))
     match message:
@@ -225,14 +217,20 @@ def _answer(name: str, message: Mapping[str, Any]) -> Answer:
 
 
 async def open_connection(
-    name: str, launcher: Launcher, program: bytes, remaining_s: Callable[[], float]
+    name: str, launcher: Launcher, program: bytes | None, remaining_s: Callable[[], float]
 ) -> tuple[Connection, Greeting]:
-    """Start the program at the host and read its greeting; raises by what ssh and shell said."""
-    child = await _start(launcher.argv(bootstrap_command(program)))
+    """Start the program at the host and read its greeting; raises by what ssh and shell said.
+
+    `program` is fed to the host; None starts the installed one, which must speak as we do.
+    """
+    command = INSTALLED_COMMAND if program is None else bootstrap_command(program)
+    child = await _start(launcher.argv(command))
     connection: Connection | None = None
     try:
         async with asyncio.timeout(GREETING_S):
-            greeting = await _greet(child, program)
+            greeting = await _greet(child, b"" if program is None else feed(program))
+        if program is None:
+            _check_version(greeting)
         connection = Connection(name, child, remaining_s)
         return connection, greeting
     except TimeoutError:
@@ -240,7 +238,8 @@ async def open_connection(
             reasons.TIMEOUT, f"{name}: the host program said nothing within {GREETING_S:.0f} s"
         ) from None
     except ProtocolError as wrong:
-        raise reasons.failure(reasons.PROTOCOL_ERROR, f"{name}: {wrong}") from None
+        advice = f"; {_INSTALL} (`kubectl backstay grant {name}`)" if program is None else ""
+        raise reasons.failure(reasons.PROTOCOL_ERROR, f"{name}: {wrong}{advice}") from None
     except BackstayError as wrong:
         raise reasons.failure(wrong.reason, f"{name}: {wrong.message}") from None
     finally:
@@ -254,13 +253,19 @@ async def _start(argv: Sequence[str]) -> Child:
     return await Child.start(argv, stdin=pipe, stdout=pipe, limit=2 * MAX_NOISE_BYTES)
 
 
-async def _greet(child: Child, program: bytes) -> Greeting:
+def _check_version(greeting: Greeting) -> None:
+    theirs, ours = greeting.version or f"{greeting.protocol} without a version", protocol_version()
+    if theirs != ours:
+        raise ProtocolError(f"the installed program speaks protocol {theirs}, this operator {ours}")
+
+
+async def _greet(child: Child, first: bytes) -> Greeting:
     process = child.process
     assert process.stdin is not None
     assert process.stdout is not None
     # A host that ends early is named by its last words, not by our broken pipe.
     with contextlib.suppress(ConnectionError):
-        process.stdin.write(feed(program))
+        process.stdin.write(first)
         await process.stdin.drain()
     noise = 0
     while noise <= MAX_NOISE_BYTES:
@@ -289,7 +294,7 @@ def _greeting(marked: re.Match[bytes], line: bytes) -> Greeting:
     if marked[0] != HELLO_MARK.encode():
         theirs = marked[1].decode()
         raise ProtocolError(f"it speaks protocol {theirs}, this operator {PROTOCOL_VERSION}")
-    said = _parse(line[marked.end() :])
+    said = decode_message(line[marked.end() :])
     match said:
         case {"error": {"reason": str(reason), "message": str(message)}}:
             raise reasons.host_failure(reason, message)

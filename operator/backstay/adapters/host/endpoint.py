@@ -93,8 +93,8 @@ class SshLauncher:
         return self._argv(command, "ControlMaster=no", f"ControlPath={self._socket}")
 
     def trunk_argv(self, command: Sequence[str]) -> list[str] | None:
-        """See `Launcher`."""
-        if self._socket == "none":
+        """See `Launcher`; a forced command admits the host program and nothing else."""
+        if self._socket == "none" or self._endpoint.installed:
             return None
         return self._argv(command, "ControlMaster=yes", f"ControlPath={self._socket}")
 

@@ -14,6 +14,7 @@ from backstay.domain.errors import BackstayError
 
 SSH_FAILED = 255
 NOT_FOUND = 127
+NOT_EXECUTABLE = 126
 
 _Row: TypeAlias = tuple[str, str, str]
 """Pattern in stderr, reason, what to do about it."""
@@ -59,6 +60,12 @@ _OF_THE_HOST: tuple[_Row, ...] = (
 def classify(exit_code: int | None, stderr: str) -> BackstayError:
     """The failure of a connection on which no greeting came; by message, then by exit code."""
     said = _last_words(stderr)
+    if exit_code in (NOT_FOUND, NOT_EXECUTABLE) and "backstay-host" in stderr:
+        return reasons.failure(
+            reasons.PROTOCOL_ERROR,
+            f"{said}; the host program is not installed there: `kubectl backstay grant SITE/HOST` "
+            f"prints how, or set spec.hosts[].program to Fed",
+        )
     # Exit 255 is ssh's own word; a banner of the host may say anything beside it.
     for pattern, reason, advice in _OF_SSH if exit_code == SSH_FAILED else _OF_THE_HOST:
         if re.search(pattern, stderr):

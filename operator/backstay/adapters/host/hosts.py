@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from backstay.adapters.host import translate
+from backstay.adapters.host import reasons, translate
 from backstay.adapters.host.connection import Answer, Connection, open_connection
 from backstay.adapters.host.endpoint import Launcher, SshLauncher
 from backstay.adapters.host.trunk import HOLD, Trunk
@@ -74,6 +74,15 @@ class Setup:
     """Told (host, request) for each request that is sent."""
     launcher: Callable[[Endpoint], Launcher] = SshLauncher
     idle_s: float = IDLE_S
+    require_installed: bool = False
+    """Whether hosts that are fed the program are refused."""
+
+
+def _fed_refused(name: str) -> str:
+    return (
+        f"{name} is fed its program, and hosts.requireInstalled forbids that: install the program "
+        f"(`kubectl backstay grant {name}` prints how), then set spec.hosts[].program to Installed"
+    )
 
 
 class OpenSshHosts:
@@ -85,6 +94,8 @@ class OpenSshHosts:
 
     def open(self, endpoint: Endpoint) -> OpenSshHost:
         """See `HostDirectory`."""
+        if self._setup.require_installed and not endpoint.installed:
+            raise reasons.failure(reasons.FED_PROGRAM_REFUSED, _fed_refused(endpoint.name))
         known = self._hosts.get(endpoint)
         if known is None:
             # An edited endpoint leaves its predecessor to end when idle.
@@ -268,7 +279,7 @@ class OpenSshHost:
                 self._connection, _ = await open_connection(
                     self.name,
                     self._launcher,
-                    self._setup.program,
+                    None if self.endpoint.installed else self._setup.program,
                     self._setup.leader.remaining_s,
                 )
             return self._connection

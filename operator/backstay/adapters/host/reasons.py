@@ -15,6 +15,8 @@ HOST_KEY_CHANGED = "HostKeyChanged"
 NO_PYTHON = "NoPython"
 NO_ZFS = "NoZfs"
 NO_RIGHTS = "NoRights"
+NOT_ALLOWED = "NotAllowed"
+FED_PROGRAM_REFUSED = "FedProgramRefused"
 PROTOCOL_ERROR = "ProtocolError"
 POOL_DEGRADED = "PoolDegraded"
 FENCE_BUSY = "FenceBusy"
@@ -54,6 +56,8 @@ STALLED = frozenset(
         NO_PYTHON,
         NO_ZFS,
         NO_RIGHTS,
+        NOT_ALLOWED,
+        FED_PROGRAM_REFUSED,
         PROTOCOL_ERROR,
         INTERNAL_ERROR,
         "GroupTooLarge",

@@ -74,6 +74,12 @@ class Host(SpecModel):
         description="Public keys of the host, one of which it must show; a changed key is never "
         "accepted.",
     )
+    program: Literal["Fed", "Installed"] = Field(
+        default="Fed",
+        description="How the host program gets there. Fed: with each connection, and nothing is "
+        "installed. Installed: `backstay-host` of this very version is on the host, where the key "
+        "can be limited to it and to datasets, as `kubectl backstay grant` prints.",
+    )
     receive_roots: tuple[Dataset, ...] = Field(
         default=(),
         max_length=16,

@@ -6,7 +6,7 @@ from backstay.api.kinds import GROUP
 from backstay.api.v1alpha1 import KINDS
 from backstay.ports.kube import Access
 
-READERS = ("status", "doctor", "preview")
+READERS = ("status", "doctor", "preview", "grant")
 
 LISTS: tuple[Access, ...] = tuple(
     Access(verb="list", resource=model.info.plural, group=GROUP) for model in KINDS
@@ -23,10 +23,10 @@ GET_CRD = Access(verb="get", resource="customresourcedefinitions", group="apiext
 
 NEEDS: tuple[tuple[Access, tuple[str, ...]], ...] = (
     *((access, READERS) for access in LISTS),
-    *((access, ("explain", "sync")) for access in GETS),
+    *((access, ("explain", "sync", "grant")) for access in GETS),
     (PATCH_PAIR, ("sync",)),
     (GET_LEASE, ("status", "explain", "sync", "doctor")),
-    (GET_SECRET, ("preview", "doctor")),
+    (GET_SECRET, ("preview", "doctor", "grant")),
     (GET_CRD, ("doctor",)),
 )
 """In the namespace that is looked at; the Lease in the operator's, CRDs in the whole cluster."""

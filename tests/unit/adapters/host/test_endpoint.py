@@ -58,6 +58,17 @@ def test_only_the_pinned_keys_are_known(port: int, known: str) -> None:
     ]
 
 
+def test_streams_go_over_the_trunk_and_an_installed_program_has_none() -> None:
+    launcher = SshLauncher(endpoint())
+    trunk = launcher.trunk_argv(["cat"])
+    assert trunk is not None
+    assert options(trunk)["ControlMaster"] == "yes"
+    stream = options(launcher.stream_argv(["true"]))
+    assert (stream["ControlMaster"], stream["ControlPath"]) == ("no", options(trunk)["ControlPath"])
+    assert options(launcher.argv(["true"]))["ControlPath"] == "none"
+    assert SshLauncher(dataclasses.replace(endpoint(), installed=True)).trunk_argv(["cat"]) is None
+
+
 def test_the_key_lies_in_a_private_folder_until_the_end() -> None:
     launcher = SshLauncher(endpoint())
     key = Path(options(launcher.argv(["true"]))["IdentityFile"])

@@ -116,3 +116,17 @@ def test_a_busy_dataset_is_looked_at_again_soon() -> None:
     found = reasons.failure("SourceBusy", "busy")
     assert isinstance(found, Waiting)
     assert found.retry_after_s < 10
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr"),
+    [
+        (127, "bash: line 1: backstay-host: command not found"),
+        (127, "bash: Zeile 1: backstay-host: Kommando nicht gefunden."),
+        (126, "sh: 1: backstay-host: Permission denied"),
+    ],
+)
+def test_a_host_without_the_installed_program_is_told_how_to_get_it(code: int, stderr: str) -> None:
+    found = classify(code, stderr)
+    assert found.reason == "ProtocolError"
+    assert "kubectl backstay grant" in found.message

@@ -1,0 +1,178 @@
+"""`kubectl backstay grant`: the least that a host must admit, from the Sites and pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backstay.api.v1alpha1.replicationpair import ReplicationPair
+from backstay.api.v1alpha1.site import Host, Site
+from backstay.api.values import is_below
+
+PROGRAM = "/usr/local/bin/backstay-host"
+FILE = "backstay-host.pyz"
+NO_KEY = "PUBLIC-KEY"
+ROOT_TODAY = "backstay needs root today: it refuses any other account with NoRights"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What one host must admit. `send` and `receive` are the lists of its forced command."""
+
+    site: str
+    """`namespace/name`."""
+    host: Host
+    send: tuple[str, ...]
+    receive: tuple[str, ...]
+    pairs: tuple[str, ...]
+    """The pairs whose data lives at this host now."""
+    public_key: str | None
+    """The public half of the Site's key; None where it could not be read."""
+    unreadable: tuple[str, ...] = ()
+    """Pairs that this version does not understand: what they need is not in the lists."""
+
+    @property
+    def key_line(self) -> str:
+        """The line of authorized_keys; names of datasets in the API need no quotes in a shell."""
+        words = [f"--send {name}" for name in self.send]
+        words += [f"--receive {name}" for name in self.receive]
+        command = " ".join([PROGRAM, "gate", *words])
+        return f'restrict,command="{command}" {self.public_key or NO_KEY}'
+
+
+def grant_of(
+    site: Site, host: Host, pairs: Iterable[ReplicationPair], public_key: str | None
+) -> Grant:
+    """What the host must admit for these pairs as they are now.
+
+    | at the host                               | list                          |
+    |-------------------------------------------|-------------------------------|
+    | a dataset whose pair is active at the Site | `--send`                     |
+    | a replica                                 | none: it lies below a root    |
+    | a receive root of the Site                | `--receive`                   |
+    """
+    namespace, name = site.metadata.namespace, site.metadata.name
+    send: set[str] = set()
+    senders: set[str] = set()
+    for pair in pairs:
+        active = pair.status.active_site or pair.spec.preferred_site
+        if pair.metadata.namespace != namespace or active != name:
+            continue
+        for member in pair.spec.datasets:
+            place = member.at.get(name)
+            if place is not None and place.host == host.name:
+                send.add(place.dataset)
+                senders.add(pair.metadata.name)
+    return Grant(
+        site=f"{namespace}/{name}",
+        host=host,
+        send=_tops(send),
+        receive=_tops(host.receive_roots),
+        pairs=tuple(sorted(senders)),
+        public_key=public_key,
+    )
+
+
+def _tops(names: Iterable[str]) -> tuple[str, ...]:
+    """The names in order, without those below another one."""
+    known = set(names)
+    return tuple(sorted(n for n in known if not any(is_below(n, other) for other in known)))
+
+
+def delegations(grant: Grant) -> tuple[tuple[str, str], ...]:
+    """What each delegated account would need: (what for, the command)."""
+    found = [
+        ("sending", f"zfs allow -u backstay send,snapshot,bookmark {name}") for name in grant.send
+    ]
+    properties = "userprop,readonly,volmode,atime,canmount"
+    found += [
+        ("receiving", f"zfs allow -u backstay create,mount,receive:append,{properties} {name}")
+        for name in grant.receive
+    ]
+    found += [
+        ("pruning and `receive -A`", f"zfs allow -u backstay-prune destroy,mount {name}")
+        for name in (*grant.send, *grant.receive)
+    ]
+    return tuple(found)
+
+
+def grant_lines(grant: Grant) -> list[str]:
+    """The grant for people, in the order in which nothing stands still meanwhile."""
+    host = grant.host
+    return [
+        f"Site {grant.site} host {host.name} ({host.user}@{host.address}): what its key must admit",
+        "",
+        "1. Install the host program: one file, run by Python 3.11 or newer at /usr/bin/python3.",
+        f"   kubectl backstay host-program > {FILE}",
+        f"   Copy it to the host, and there: install -o root -m 0755 {FILE} {PROGRAM}",
+        "",
+        *_told(grant),
+        "",
+        f"3. In .ssh/authorized_keys of {host.user} at the host, replace the line of the key by:",
+        f"   {grant.key_line}",
+        *_about_key(grant),
+        "",
+        "The key then admits, and nothing else:",
+        *(f"   {line}" for line in _admitted(grant)),
+        "",
+        f"For information only, since {ROOT_TODAY}; delegated ones would need:",
+        *(f"   {command}   # {purpose}" for purpose, command in delegations(grant)),
+        "   receive:append is of OpenZFS 2.3.3; before it, receive permits a rollback, too.",
+    ]
+
+
+def _told(grant: Grant) -> Iterator[str]:
+    done = grant.host.program == "Installed"
+    yield "2. Set spec.hosts[].program of the host to Installed" + (" (it is)." if done else ".")
+    yield "   Until then each connection is fed the program, which the line below refuses."
+
+
+def _about_key(grant: Grant) -> Iterator[str]:
+    if grant.public_key is None:
+        yield f"   {NO_KEY} is what `ssh-keygen -y -f KEY` prints for the private key of the Site."
+    yield "   On Proxmox VE that file of root is shared by the cluster: take the key out of it, and"
+    yield "   put the line into .ssh/authorized_keys2 of this host."
+
+
+def _admitted(grant: Grant) -> Iterator[str]:
+    if grant.send:
+        names = ", ".join(grant.send)
+        yield f"to look at, snapshot, send and prune, at or below: {names}"
+        yield f"   what lives here now, of {', '.join(grant.pairs)}: print the line anew before"
+        yield "   you apply a new pair or member, and after a change of sides"
+    if grant.receive:
+        names = ", ".join(grant.receive)
+        yield f"to look at, receive, keep read-only and prune, below: {names}"
+    if not grant.send and not grant.receive:
+        yield "nothing at all: no pair lives here and the host has no receive roots"
+    yield "to ask for versions, and names and health of the pools"
+    for pair in grant.unreadable:
+        yield f"NOT what ReplicationPair {pair} needs: this plugin does not understand it"
+
+
+def grant_document(grant: Grant) -> Mapping[str, Any]:
+    """The same for programs; its fields stay."""
+    return {
+        "site": grant.site,
+        "host": grant.host.name,
+        "address": grant.host.address,
+        "user": grant.host.user,
+        "program": grant.host.program,
+        "send": list(grant.send),
+        "receive": list(grant.receive),
+        "pairs": list(grant.pairs),
+        "unreadable": list(grant.unreadable),
+        "publicKey": grant.public_key,
+        "authorizedKeys": grant.key_line,
+        "install": _install(),
+        "delegations": [{"for": p, "command": c} for p, c in delegations(grant)],
+        "note": ROOT_TODAY,
+    }
+
+
+def _install() -> Sequence[str]:
+    return [
+        f"kubectl backstay host-program > {FILE}",
+        f"install -o root -m 0755 {FILE} {PROGRAM}",
+    ]

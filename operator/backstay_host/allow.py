@@ -1,0 +1,151 @@
+"""What one key may touch at this host: a list of datasets for each direction.
+
+The lists come from the forced command of the key (`gate`). Every request is looked at as it came,
+before anything is read or run; a request that has no row here is refused.
+
+| request         | where each dataset that it names must lie                          |
+|-----------------|--------------------------------------------------------------------|
+| survey          | at or below a prefix of either list                                |
+| snapshot, sends | at or below a prefix of `--send`                                   |
+| prune           | at or below a prefix of `--send`, or below one of `--receive`      |
+| claim           | at or below a prefix of `--receive`                                |
+| create          | the root at or below, the datasets below a prefix of `--receive`   |
+| receives, abort, posture | below a prefix of `--receive`                             |
+
+A prefix is compared by whole components: `tank/vm` is not above `tank/vm2`. There are no wildcards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from backstay_host import protocol
+from backstay_host.refusal import Refused
+from backstay_host.zfs.names import dataset_of
+
+NEXT_STEP = "`kubectl backstay grant SITE/HOST` prints the line for authorized_keys that admits it"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The lists of a key; an empty one admits nothing in its direction."""
+
+    send: tuple[str, ...] = ()
+    receive: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """A dataset that a request names, and the lists that can admit it."""
+
+    dataset: str
+    send: bool = False
+    receive: bool = False
+    replica: bool = False
+    """Only strictly below a prefix of `--receive`: the root itself is nobody's replica."""
+
+
+def is_within(name: str, prefix: str) -> bool:
+    """Whether a dataset is the prefix or lies below it; never for what is no dataset."""
+    parts, above = name.split("/"), prefix.split("/")
+    return _is_plain(parts) and _is_plain(above) and parts[: len(above)] == above
+
+
+def is_below(name: str, prefix: str) -> bool:
+    """Whether a dataset lies strictly below the prefix."""
+    return is_within(name, prefix) and len(name) > len(prefix)
+
+
+def check(allowed: Allowed, body: object) -> None:
+    """Every dataset of the request lies where the lists admit it; else `NotAllowed`."""
+    for demand in _demands(body):
+        if not _admits(allowed, demand):
+            raise _refusal(allowed, demand)
+
+
+def check_token(allowed: Allowed, order: protocol.SendOrder, facts: protocol.TokenFacts) -> None:
+    """The token sends what the order says, out of a dataset of `--send`.
+
+    ZFS sends what the token names and does not look at the order; it finds the snapshot by its
+    GUID, which was read to be that of the order's (`zfs_send_resume_impl`, libzfs_sendrecv.c).
+    """
+    if facts.to_guid != order.guid:
+        named = f"GUID {facts.to_guid} ({facts.to_name[:80]!r})" if facts.to_guid else "nothing"
+        said = f"the resume token for {order.dataset}@{order.snapshot} (GUID {order.guid}) names "
+        raise Refused("NotAllowed", f"{said}{named}: a key with a --send list cannot send that")
+    demand = _Demand(dataset_of(facts.to_name), send=True)
+    if not _admits(allowed, demand):
+        raise _refusal(allowed, demand)
+
+
+def _is_plain(parts: Sequence[str]) -> bool:
+    return not any(part in ("", ".", "..") or "@" in part or "#" in part for part in parts)
+
+
+def _admits(allowed: Allowed, demand: _Demand) -> bool:
+    name = demand.dataset
+    return (
+        (demand.send and any(is_within(name, prefix) for prefix in allowed.send))
+        or (demand.receive and any(is_within(name, prefix) for prefix in allowed.receive))
+        or (demand.replica and any(is_below(name, prefix) for prefix in allowed.receive))
+    )
+
+
+def _refusal(allowed: Allowed, demand: _Demand) -> Refused:
+    lists = []
+    if demand.send:
+        lists.append(f"at or below a dataset of --send ({_listed(allowed.send)})")
+    if demand.receive or demand.replica:
+        where = "at or below" if demand.receive else "below"
+        lists.append(f"{where} a dataset of --receive ({_listed(allowed.receive)})")
+    said = f"{demand.dataset[:255]!r} does not lie {' or '.join(lists)}, which is all that the key "
+    return Refused("NotAllowed", f"{said}may touch: {NEXT_STEP}")
+
+
+def _listed(prefixes: Sequence[str]) -> str:
+    return ", ".join(prefixes)[:500] or "empty"
+
+
+def _demands(body: object) -> Iterator[_Demand]:
+    match body:
+        case protocol.Hello() | protocol.Cancel() | protocol.Goodbye():
+            return
+        case protocol.Survey():
+            yield from (_Demand(root.name, send=True, receive=True) for root in body.roots)
+        case protocol.TakeSnapshot():
+            yield from (_Demand(target.dataset, send=True) for target in body.targets)
+            yield from (_Demand(bookmark.dataset, send=True) for bookmark in body.bookmarks)
+        case protocol.Prune():
+            for doomed in body.items:
+                yield _Demand(dataset_of(doomed.name), send=True, replica=True)
+        case protocol.Ticket():
+            yield from _of_orders(body)
+        case protocol.Claim() | protocol.CreateParents() | protocol.AbortReceive():
+            yield from _below_roots(body)
+        case protocol.Posture():
+            yield _Demand(body.dataset, replica=True)
+        case _:
+            raise Refused("NotAllowed", f"a key with lists may not ask for {type(body).__name__}")
+
+
+def _below_roots(
+    body: protocol.Claim | protocol.CreateParents | protocol.AbortReceive,
+) -> Iterator[_Demand]:
+    match body:
+        case protocol.Claim():
+            yield from (_Demand(root, receive=True) for root in body.roots)
+        case protocol.CreateParents():
+            yield _Demand(body.root, receive=True)
+            yield from (_Demand(dataset, replica=True) for dataset in body.datasets)
+        case protocol.AbortReceive():
+            yield _Demand(body.dataset, replica=True)
+
+
+def _of_orders(body: protocol.Ticket) -> Iterator[_Demand]:
+    for send in body.sends:
+        yield _Demand(send.dataset, send=True)
+        if send.base is not None:
+            yield _Demand(dataset_of(send.base), send=True)
+    for receive in body.receives:
+        yield _Demand(receive.dataset, replica=True)

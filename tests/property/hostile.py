@@ -1,0 +1,151 @@
+"""Hostile input for the host program: JSON, names, requests, and what broken tools print."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from backstay_host import protocol
+from backstay_host.children import Command, Finished
+
+HUGE = [10**19, 2**64, 2**64 - 1, 10**4000, -(10**400), 0, -1, 1]
+TEXT = st.text(max_size=40)
+ANY_TEXT = st.one_of(
+    TEXT,
+    st.text(st.characters(exclude_categories=()), max_size=20),  # lone surrogates, too
+    st.sampled_from(["", "\0", "\n", "../..", "%s%n", "-F", "--", "$(id)", "²", "١", "\u202e"]),
+)
+JSON = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.sampled_from(HUGE),
+        st.floats(),
+        ANY_TEXT,
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(ANY_TEXT, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+POOLS = ("tank", "backup")
+DATASETS = (
+    *(
+        "tank",
+        "tank/v",
+        "tank/v/d",
+        "tank/v2",
+        "tank/w",
+        "tank/w/v",
+        "tank/V",
+        "tank/v ",
+        "tank/v.",
+    ),
+    *("backup", "backup/r", "backup/r/x", "backup/r/x/y", "backup/r2", "backup/s", "backup/r-1"),
+    *("tank/v/../w", "tank/v/./d", "tank/v/..", "tank/v//w", "tank/v/", "/tank/v", "tank/*"),
+    *("tank/v@a", "tank/v/d@a", "tank/v#b", "tank/w@tank/v", "tank/w#tank/v/d", "tank/v\n"),
+    *("tank/v\0", "tank/v%", "-r", "", "tаnk/v", "tank/v,tank/w", "x" * 300),
+)
+POINTS = tuple(f"{name}{mark}b" for name in DATASETS for mark in "@#")
+_FIELDS: dict[str, st.SearchStrategy[str]] = {
+    "dataset": st.sampled_from(DATASETS),
+    "datasets": st.sampled_from(DATASETS),
+    "root": st.sampled_from(DATASETS),
+    "roots": st.sampled_from(DATASETS),
+    "name": st.sampled_from(DATASETS + POINTS),
+    "base": st.sampled_from(DATASETS + POINTS),
+    "snapshot": st.sampled_from(["b", "b,c", "b@c", "-r", "%"]),
+    "lineage": st.sampled_from(["4c1f", "../x", ""]),
+    "properties": st.sampled_from(["readonly", "on", "dev.backstay:lineage", "4c1f", "exec"]),
+    "token": st.sampled_from(["1-a-b-c", "-R", "1-a-b-" + "c" * 99]),
+    "ours": st.sampled_from(["ab12", "*", "["]),
+}
+"""What fields of these names hold; most of it is well formed, so that much gets far."""
+
+
+def values(kind: Any, name: str = "") -> st.SearchStrategy[Any]:
+    """Values of a type of the protocol, hostile where a field allows it."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return st.builds(kind, **{key: values(hint, key) for key, hint in hints.items()})
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return st.one_of(st.none(), values(args[0], name))
+    if origin is list:
+        return st.lists(values(args[0], name), max_size=3)
+    if origin is dict:
+        return st.dictionaries(values(str, name), values(str, name), max_size=2)
+    return {
+        str: st.one_of(_FIELDS.get(name, ANY_TEXT), _FIELDS.get(name, ANY_TEXT), ANY_TEXT),
+        int: st.sampled_from([1, 1, 2, 0, -1, 2**63, 2**64 - 1]),
+        bool: st.booleans(),
+        float: st.sampled_from([60.0, 0.0, -1.0]),
+    }[kind]
+
+
+REQUESTS = st.one_of([values(body) for body, _ in protocol.REQUESTS.values()])
+NAMES = {body: name for name, (body, _) in protocol.REQUESTS.items()}
+
+_CELL = st.one_of(
+    st.sampled_from(["tank/v", "-", "1", "on", "none", "", "²", "1_0", "9" * 5000, "0x1f", "1e9"]),
+    TEXT,
+)
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps({"datasets": value})
+
+
+_TABLE = st.lists(st.lists(_CELL, max_size=14).map("\t".join), max_size=6).map("\n".join)
+_WORDS = st.lists(
+    st.one_of(
+        TEXT,
+        st.sampled_from(
+            [
+                *("cannot open '", "'", ": dataset does not exist", "destination '", "' exists"),
+                *("incremental source (", ") does not exist", "contains", "\n", "\t", " ", "\0"),
+                *("resume token contents:\n", "\ttoguid = 0x", "f" * 5000, "\ttoname = tank/v@b\n"),
+                *("zfs-", "2.3.9", "1" * 5000, "12:00:00\t", "zfspool: x\n", "\tpool tank\n"),
+                *('{"datasets": ', '{"tank": ', "null", "[" * 3000, "}", "quota", "\u2028"),
+            ]
+        ),
+    ),
+    max_size=8,
+).map("".join)
+OUTPUT = st.one_of(_TABLE, _WORDS, ANY_TEXT, JSON.map(_dumped))
+"""What a broken tool may print: tables of the wrong shape, its own words in any order, noise."""
+
+
+class Recorder:
+    """Stands for the children: every dataset exists with GUID 1; what was run is kept."""
+
+    def __init__(self) -> None:
+        self.ran: list[list[str]] = []
+
+    def run(self, command: Command, _deadline: float) -> Finished:
+        """The output of one command."""
+        self.ran.append(command.argv)
+        return Finished(command.argv, 0, _printed(command.argv), "")
+
+    def run_all(self, commands: Sequence[Command], deadline: float) -> list[Finished]:
+        """The outputs of several."""
+        return [self.run(command, deadline) for command in commands]
+
+
+def _printed(argv: list[str]) -> str:
+    if argv == ["zfs", "version"]:
+        return "zfs-2.3.9\n"
+    if argv[1] != "list":
+        return ""
+    columns = argv[argv.index("-o") + 1].split(",")
+    names = ["tank"] if argv[0] == "zpool" else [w for w in argv[6:] if w.startswith(POOLS)]
+    rows = [[n if c == "name" else "1" if c in ("guid", "createtxg") else "-" for c in columns]
+            for n in names]  # fmt: skip
+    return "".join("\t".join(row) + "\n" for row in rows)

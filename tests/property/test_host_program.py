@@ -1,0 +1,352 @@
+"""The host program against hostile input: refused by name, bounded, and nothing outside its lists.
+
+`HYPOTHESIS_PROFILE=long` gives each test 100,000 inputs, new ones in each run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from backstay_host import places, protocol, tickets
+from backstay_host.allow import Allowed, check, check_token
+from backstay_host.codec import MAX_FRAME_BYTES, ProtocolError, encode_frame, from_json, to_json
+from backstay_host.gate import admitted_ticket, read_lists
+from backstay_host.identity import parse_writer
+from backstay_host.refusal import Refused
+from backstay_host.serve import Call, Session, parse_call
+from backstay_host.wire import read_frame
+from backstay_host.zfs import failures, names, parsing
+from backstay_host.zfs.argv import USER_PROPERTIES
+from property.hostile import (
+    ANY_TEXT,
+    DATASETS,
+    JSON,
+    NAMES,
+    OUTPUT,
+    POOLS,
+    REQUESTS,
+    Recorder,
+)
+
+many = settings(max_examples=max(300, settings().max_examples))
+ALLOWED = Allowed(("tank/v",), ("backup/r",))
+
+
+def refused(act: Callable[[], object]) -> Refused | ProtocolError | None:
+    """How it was refused by name, if it was; whatever else is raised fails the test."""
+    try:
+        act()
+    except (Refused, ProtocolError) as error:
+        return error
+    return None
+
+
+# --- frames and values --------------------------------------------------------------------------
+
+
+class Line:
+    """A line that gives its bytes in pieces, and remembers the largest piece asked for."""
+
+    def __init__(self, data: bytes, piece: int) -> None:
+        self._left = data
+        self._piece = piece
+        self.largest = 0
+
+    def read(self, size: int) -> bytes:
+        """Up to so many bytes."""
+        self.largest = max(self.largest, size)
+        got, self._left = self._left[: min(size, self._piece)], self._left[min(size, self._piece) :]
+        return got
+
+
+def framed(data: bytes) -> bytes:
+    """The bytes with their length before them."""
+    return len(data).to_bytes(4, "big") + data
+
+
+@many
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.binary(max_size=200).map(framed),
+        ANY_TEXT.map(lambda text: framed(text.encode("utf-8", "surrogatepass"))),
+    ),
+    st.integers(1, 9),
+)
+@example(b"\xff\xff\xff\xff" + b"x" * 99, 9)
+@example(framed(b"[" * 200_000), 1 << 20)
+@example(framed(b'{"a":' * 100_000), 1 << 20)
+@example(framed(b'{"a": ' + b"9" * 100_000 + b"}"), 1 << 20)
+@example(framed(b"\xef\xbb\xbf{}"), 9)
+def test_any_bytes_are_frames_or_named(data: bytes, piece: int) -> None:
+    line = Line(data, piece)
+    with contextlib.suppress(ProtocolError):
+        while (frame := read_frame(line.read)) is not None:
+            assert isinstance(frame, dict)
+    assert line.largest <= 1 << 20 < MAX_FRAME_BYTES
+
+
+@many
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "request", "term", "dryRun", "deadlineS", "body", "x"]), JSON
+    )
+)
+def test_any_object_is_a_call_or_named(frame: dict[str, Any]) -> None:
+    try:
+        call = parse_call(frame, 5.0)
+    except ProtocolError:
+        return
+    assert 5.0 < call.deadline <= 5.0 + 24 * 3600
+    assert isinstance(call.name, str)
+
+
+@many
+@given(st.sampled_from([kind for pair in protocol.REQUESTS.values() for kind in pair]), JSON)
+def test_any_json_is_a_message_or_named(kind: type, data: Any) -> None:
+    with contextlib.suppress(ProtocolError):
+        assert type(from_json(kind, data)) is kind
+
+
+@many
+@given(REQUESTS, st.data())
+def test_a_request_with_one_wrong_part_is_named(body: Any, data: st.DataObject) -> None:
+    assert from_json(type(body), to_json(body)) == body
+    broken = to_json(body)
+    spot = broken
+    while isinstance(spot, (dict, list)) and spot:
+        key = data.draw(st.sampled_from(list(spot) if isinstance(spot, dict) else range(len(spot))))
+        if not isinstance(spot[key], (dict, list)) or data.draw(st.booleans()):
+            spot[key] = data.draw(JSON)
+            break
+        spot = spot[key]
+    error = refused(lambda: from_json(type(body), broken))
+    assert error is None or type(body).__name__ in str(error)
+
+
+@many
+@given(REQUESTS)
+def test_a_ticket_is_well_formed_or_refused(body: Any) -> None:
+    if isinstance(body, protocol.Ticket):
+        with contextlib.suppress(Refused):
+            tickets.validate(body)
+            for order in body.sends:
+                assert names.dataset(order.dataset) == order.dataset
+
+
+# --- names --------------------------------------------------------------------------------------
+
+_CHECKS: list[Callable[[str], str]] = [
+    *(names.dataset, names.short, names.snapshot, names.bookmark, names.point),
+    *(names.lineage, names.installation, names.leader, names.token),
+]
+
+
+@many
+@given(st.sampled_from(_CHECKS), st.one_of(ANY_TEXT, st.sampled_from(DATASETS)))
+def test_a_name_that_passes_is_no_option_and_no_path(
+    check: Callable[[str], str], text: str
+) -> None:
+    try:
+        passed = check(text)
+    except Refused:
+        return
+    assert passed == text
+    assert passed.isascii()
+    assert passed.isprintable()
+    if check is names.dataset:
+        assert not {"", ".", ".."} & set(passed.split("/"))
+    if check is not names.short:
+        assert not passed.startswith("-")
+
+
+@many
+@given(st.dictionaries(ANY_TEXT, ANY_TEXT, max_size=3))
+def test_properties_are_ours_or_refused(wanted: dict[str, str]) -> None:
+    with contextlib.suppress(Refused):
+        names.properties(wanted)
+        for name in wanted:
+            assert name in names.POSTURE_PROPERTIES or name.startswith("dev.backstay:")
+
+
+# --- what tools print ---------------------------------------------------------------------------
+
+_PARSERS: list[Callable[[str], Any]] = [
+    *(parsing.pools, parsing.points, parsing.identities, parsing.version, parsing.number),
+    parsing.local_properties_json,
+    lambda text: parsing.local_properties_table(text, USER_PROPERTIES),
+    lambda text: parsing.rows(text, 13),
+    *(parsing.missing, parsing.sent_bytes, parsing.storage_paths, failures.reason_of),
+    lambda text: to_json(parsing.token_facts("1-a-b-c", "resume token contents:" + text)),
+    lambda text: to_json(parse_writer("tank", text)),
+]
+
+
+@many
+@given(st.sampled_from(_PARSERS), OUTPUT)
+@pytest.mark.fault("forged user property")
+def test_any_output_has_a_meaning_that_fits_a_frame_or_is_refused(
+    parse: Callable[[str], Any], text: str
+) -> None:
+    error = refused(lambda: json.dumps(parse(text), default=_sorted))
+    if error is not None:
+        assert str(error).startswith("UnexpectedOutput: ")
+        assert len(str(error)) < 1000
+
+
+def _sorted(names: set[str]) -> list[str]:
+    return sorted(names)
+
+
+@pytest.mark.parametrize("parse", _PARSERS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n" * 300_000,
+        " " * 300_000,
+        "zfs-" + "1" * 300_000,
+        "incremental source (" * 2_000,
+        "destination '" * 20_000,
+        "contains" + "\n" * 300_000,
+        "9" * 300_000,
+        '{"datasets": ' + "[" * 300_000,
+        "\t" * 300_000,
+        "a: " * 100_000,
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_large_noise_costs_no_more_than_its_size(parse: Callable[[str], Any], text: str) -> None:
+    with contextlib.suppress(Refused):
+        parse(text)
+
+
+@many
+@given(st.integers(-70, 300), OUTPUT)
+def test_a_failure_has_a_word_and_a_bounded_message(status: int, stderr: str) -> None:
+    found = failures.failure("zfs list", status, stderr)
+    assert found.reason in failures.REASONS
+    assert len(found.message) < 2100
+
+
+# --- the lists ----------------------------------------------------------------------------------
+
+
+def lies_within(name: str, prefixes: tuple[str, ...]) -> bool:
+    """The same question, asked of paths instead of names."""
+    dataset = re.split("[@#]", name, maxsplit=1)[0]
+    return any(PurePosixPath(dataset).is_relative_to(prefix) for prefix in prefixes)
+
+
+@many
+@given(ANY_TEXT)
+def test_the_gate_admits_two_commands_and_no_text_beside_them(asked: str) -> None:
+    with contextlib.suppress(Refused):
+        admitted_ticket(asked)
+        assert asked == "backstay-host serve" or asked.startswith("backstay-host stream ")
+
+
+@many
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(["--send", "--receive"]), st.sampled_from(DATASETS), ANY_TEXT),
+        max_size=6,
+    )
+)
+def test_lists_are_names_of_datasets_or_refused(words: list[str]) -> None:
+    with contextlib.suppress(Refused):
+        lists = read_lists(words)
+        for prefix in (*lists.send, *lists.receive):
+            assert names.dataset(prefix) == prefix
+        assert lists.send or lists.receive
+
+
+@many
+@given(ANY_TEXT, st.sampled_from(DATASETS), st.sampled_from([0, 1, 2, 2**64]))
+def test_a_token_that_passes_names_the_snapshot_of_its_order(
+    noise: str, dataset: str, guid: int
+) -> None:
+    order = protocol.SendOrder("tank/v", 1, "b", 1, token="1-a-b-c")
+    for name in (noise, f"{dataset}@b", dataset + noise):
+        facts = protocol.TokenFacts("1-a-b-c", name, guid, 0, 0, False)
+        error = refused(lambda facts=facts: check_token(ALLOWED, order, facts))  # type: ignore[misc]
+        if error is None:
+            assert guid == order.guid
+            assert lies_within(name, ("tank/v",))
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[Session]:
+    """A session that nothing is started of; its children are recorded."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        places.RUN_FOLDER = Path(folder) / "run"
+        made = Session(0, 1)
+        yield made
+        made.streams.end(0.0)
+        places.RUN_FOLDER = None
+        signal.set_wakeup_fd(-1)
+
+
+def answered(session: Session, body: Any) -> tuple[dict[str, Any], list[list[str]]]:
+    """The answer to a dry run of the request, and every command that was run or would be."""
+    recorder = Recorder()
+    session.host.children = recorder  # type: ignore[assignment]
+    session.host.versions = None
+    call = Call(1, NAMES[type(body)], 1, True, float("inf"), to_json(body))
+    answer = session._answer(call)
+    return answer, [*recorder.ran, *answer["commands"]]
+
+
+@many
+@given(REQUESTS)
+def test_no_request_breaks_a_session(session: Session, body: Any) -> None:
+    session.host.allowed = None
+    answer, commands = answered(session, body)
+    assert answer.get("error", {}).get("reason") != "InternalError", answer
+    assert len(encode_frame(answer)) < 1 << 20
+    for argv in commands:
+        assert argv[0] in ("zfs", "zpool")
+
+
+@many
+@given(REQUESTS)
+def test_nothing_outside_the_lists_is_read_or_run(session: Session, body: Any) -> None:
+    session.host.allowed = ALLOWED
+    _, commands = answered(session, body)
+    for tool, verb, *words in commands:
+        named = [word for word in words if word.startswith(POOLS)]
+        if tool == "zpool":
+            assert verb in ("list", "sync")
+        elif verb == "get":  # who writes here is marked at or above a replica
+            above = ("tank", "backup")
+            assert all(lies_within(w, ALLOWED.send + ALLOWED.receive) or w in above for w in named)
+        elif verb in ("snapshot", "bookmark", "send"):
+            assert all(lies_within(word, ALLOWED.send) for word in named)
+        elif verb in ("receive", "create"):
+            assert all(lies_within(w, ALLOWED.receive) and w != "backup/r" for w in named)
+        else:
+            assert all(lies_within(word, ALLOWED.send + ALLOWED.receive) for word in named)
+
+
+def test_the_recorder_sees_what_each_request_does(session: Session) -> None:
+    """So that the test above can fail: allowed requests do run commands that name datasets."""
+    session.host.allowed = ALLOWED
+    snapshot = protocol.TakeSnapshot([protocol.Target("tank/v", 1)], "b", [])
+    prune = protocol.Prune([protocol.Doomed("tank/v@b", 1)])
+    for body, verb in ((snapshot, "snapshot"), (prune, "destroy")):
+        answer, commands = answered(session, body)
+        assert "error" not in answer
+        assert any(argv[1] == verb and "tank/v" in argv[-1] for argv in commands)
+    for body, _ in protocol.REQUESTS.values():
+        with contextlib.suppress(Refused, TypeError):
+            check(ALLOWED, body())
