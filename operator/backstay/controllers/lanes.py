@@ -6,15 +6,22 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import structlog
+
 from backstay.act.route import Hands, missing_transfers, send_pipe, why_missing
+from backstay.api.words import Reason
 from backstay.domain.errors import BackstayError
 from backstay.domain.pairs import Conflict, HostKey, Moved, Route
-from backstay.domain.steps import Pipe, Transfer
+from backstay.domain.steps import Pipe, Resume, Seed, Transfer
 from backstay.plan.transfers import Lane
 from backstay.ports.host import SurveyRequest
 
+log = structlog.get_logger(__name__)
+
 LANES_A_ROUTE = 2
-"""Seeds side by side on one route: a second one fills the pauses of the first, more only share."""
+"""Lanes of a kind side by side on one route: a second one fills the pauses of the first, more only
+share. Seeds may take days, so increments beside passes have places of their own.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +62,14 @@ class Lanes:
     ) -> None:
         self._ended = ended
         self._progress = progress
-        self._slots: dict[Route, asyncio.Semaphore] = {}
+        self._slots: dict[tuple[Route, bool], asyncio.Semaphore] = {}
+        """By route and whether seeds are meant."""
         self._tasks: dict[asyncio.Task[None], _Run] = {}
 
     def start(
         self, route: Route, lane: Lane, hands: Hands, owners: Mapping[str, tuple[str, str]]
     ) -> None:
-        """The lane runs as soon as one of the route's places is free.
+        """The lane runs as soon as one of the route's places for its kind is free.
 
         `owners` has the (pair, member) of each of its target datasets.
         """
@@ -110,7 +118,8 @@ class Lanes:
 
     async def _run(self, run: _Run, hands: Hands) -> None:
         failed: tuple[str | None, Conflict | None] = (None, None)
-        async with self._slots.setdefault(run.route, asyncio.Semaphore(LANES_A_ROUTE)):
+        kind = run.route, _has_seed(run.lane)
+        async with self._slots.setdefault(kind, asyncio.Semaphore(LANES_A_ROUTE)):
             for pipe in run.lane.pipes:
                 why = await self._send(run, pipe, hands)
                 if why is not None:
@@ -140,6 +149,13 @@ class Lanes:
             listing = await hands.target.survey(SurveyRequest(roots=((target, False),), sync=False))
         except BackstayError as error:
             return Conflict(reason=error.reason, message=error.message)
+        except Exception as bug:
+            # A fault of ours: said in the status, tried again ever later, and others go on.
+            log.exception("lane-failed", route=str(run.route), target=target)
+            return Conflict(
+                reason=Reason.INTERNAL_ERROR,
+                message=f"a fault of backstay itself, please report it: {bug!r}",
+            )
         if not missing_transfers(pipe, listing):
             run.to_come[target] = 0
             pair, _ = run.owners[target]
@@ -149,6 +165,11 @@ class Lanes:
             )
             return None
         return why_missing(transfer, outcome)
+
+
+def _has_seed(lane: Lane) -> bool:
+    hows = [transfer.how for transfer in _transfers(lane)]
+    return any(isinstance(how, Seed) or (isinstance(how, Resume) and how.seed) for how in hows)
 
 
 def _transfers(lane: Lane) -> list[Transfer]:
