@@ -173,7 +173,11 @@ class Reason(Word):
         "An interrupted receive can no longer be resumed and is discarded.",
     )
     SOURCE_BUSY = "SourceBusy", "The source dataset is in use by a command that excludes ours."
-    INSUFFICIENT_SPACE = "InsufficientSpace", "The target has too little space for what is due."
+    INSUFFICIENT_SPACE = (
+        "InsufficientSpace",
+        "A pool has too little space for what is due: that of the target for a stream, that of the "
+        "source for a snapshot.",
+    )
     TRANSFER_FAILED = "TransferFailed", "Sending or receiving failed; the message has the cause."
     QUARANTINED = (
         "Quarantined",

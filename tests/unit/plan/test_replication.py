@@ -87,6 +87,11 @@ class TestGroupCommands:
     def test_a_group_is_one_command(self) -> None:
         assert commands(world(source=dict.fromkeys("xyz", ""), grouped=True)) == [["x", "y", "z"]]
 
+    def test_a_group_stays_whole_and_those_that_only_share_a_command_do_not(self) -> None:
+        for grouped in (True, False):
+            [step] = snapshots(world(source=dict.fromkeys("xyz", ""), grouped=grouped))
+            assert step.divisible is not grouped
+
     def test_a_joiners_own_snapshot_never_has_the_name_of_the_groups_set(self) -> None:
         """Same name, same set: two commands of one name would not be atomic."""
         situation = world(source={"x": "a# +", "new": ""}, target={"x": "a"}, grouped=True)
@@ -171,6 +176,7 @@ class TestChunks:
                 BookmarkOf(dataset=source_of(m), snapshot=set_name("a"), lineage=lineage_for(m))
                 for m in "xyz"
             ),
+            divisible=True,
         )
 
 
