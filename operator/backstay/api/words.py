@@ -136,8 +136,8 @@ class Reason(Word):
     RECEIVE_ROOT_MISSING = "ReceiveRootMissing", "The receive root does not exist: create it."
     RECEIVE_ROOT_IN_PROXMOX_STORAGE = (
         "ReceiveRootInProxmoxStorage",
-        "The receive root lies in a storage of /etc/pve/storage.cfg, where Proxmox could destroy "
-        "replicas.",
+        "The receive root, or a target below it, lies in a storage of /etc/pve/storage.cfg, where "
+        "Proxmox could destroy replicas.",
     )
     OUTSIDE_RECEIVE_ROOTS = (
         "OutsideReceiveRoots",

@@ -51,7 +51,8 @@ def _place_conflict(
             f"({', '.join(task.receive_roots) or 'none is set'}): move it, or add a root",
         )
     assert isinstance(observation.target, HostListing)
-    return _root_conflict(root, task, observation.target, observation.foreign_writers)
+    conflict = _root_conflict(root, task, observation.target, observation.foreign_writers)
+    return conflict or _storage_conflict(member.target, root, task, observation.target)
 
 
 def _root_conflict(
@@ -71,14 +72,22 @@ def _root_conflict(
             message=f"{task.target_host} has no dataset {root}: create it with "
             f"`zfs create -o canmount=off {root}`",
         )
-    storage = next((p for p in target.proxmox_paths if root == p or is_below(root, p)), None)
-    if storage is None:
-        return None
-    return Conflict(
-        reason=Reason.RECEIVE_ROOT_IN_PROXMOX_STORAGE,
-        message=f"{root} on {task.target_host} lies in the Proxmox storage {storage}, where a "
-        f"guest's removal could destroy replicas: choose a receive root beside it",
-    )
+    return None
+
+
+def _storage_conflict(
+    replica: str, root: str, task: RouteTask, target: HostListing
+) -> Conflict | None:
+    """Whether Proxmox could take the replica, or the root above it, for a disk of a guest."""
+    for place, advice in ((root, "a receive root beside it"), (replica, "a target beside it")):
+        for storage in target.proxmox_paths:
+            if place == storage or is_below(place, storage):
+                return Conflict(
+                    reason=Reason.RECEIVE_ROOT_IN_PROXMOX_STORAGE,
+                    message=f"{place} on {task.target_host} lies in the Proxmox storage {storage}, "
+                    f"where a guest's removal could destroy replicas: choose {advice}",
+                )
+    return None
 
 
 def receive_root(target: str, roots: tuple[str, ...]) -> str | None:

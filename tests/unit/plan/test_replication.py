@@ -350,6 +350,19 @@ class TestConflicts:
         pvesr = situation.with_source_dataset("disk", snapshots=(*found.snapshots, theirs))
         assert pvesr.conflict() == "ForeignReplication"
 
+    @pytest.mark.rule("Replica posture")
+    def test_a_proxmox_storage_below_the_receive_root_takes_only_what_lies_in_it(self) -> None:
+        situation = world(source={"fra/vm-100-disk-0": "a#", "ber/vm-100-disk-0": "a#"})
+        for storage in (target_of("fra"), target_of("fra/vm-100-disk-0")):
+            stored = situation.with_target(proxmox_paths=(storage,))
+            assert stored.conflict("fra/vm-100-disk-0") == "ReceiveRootInProxmoxStorage"
+            assert stored.conflict("ber/vm-100-disk-0") is None
+            [why] = stored.seen.conflicts.values()
+            assert f"{target_of('fra/vm-100-disk-0')} on b/two lies in" in why.message
+            assert storage in why.message
+        beside = situation.with_target(proxmox_paths=(target_of("fr"),))
+        assert not beside.seen.conflicts
+
     def test_the_receive_root_cannot_be_used(self) -> None:
         situation = world(source={"disk": "a#"})
         assert situation.with_task(receive_roots=()).conflict() == "OutsideReceiveRoots"
