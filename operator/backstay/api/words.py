@@ -149,6 +149,10 @@ class Reason(Word):
         "The target dataset exists and was not made by this pair.",
     )
     TARGET_MODIFIED = "TargetModified", "The replica was written to since the last point."
+    TARGET_WRITABLE = (
+        "TargetWritable",
+        "The replica is a volume that was made writable: something may have it open.",
+    )
     TARGET_AHEAD = (
         "TargetAhead",
         "The replica has points that the source no longer has: the source was rolled back.",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from backstay.api.values import is_below, pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member, RouteObservation, RouteTask
-from backstay.domain.zfs import LINEAGE, Dataset, HostListing
+from backstay.domain.zfs import LINEAGE, Dataset, DatasetKind, HostListing
 from backstay.plan.basis import replica_conflict
 
 _PVESR = "__replicate_"
@@ -37,7 +37,20 @@ def member_conflict(
     is_under_way = member.target in task.in_flight or member.target in target_listing.busy
     if replica is None or (is_under_way and not replica.snapshots):
         return None
-    return replica_conflict(dataset, replica, task.short_id)
+    return replica_conflict(dataset, replica, task.short_id) or _use_conflict(replica)
+
+
+def _use_conflict(replica: Dataset) -> Conflict | None:
+    """Whether a guest may run from the replica; only of a file system does ZFS say (`mounted`)."""
+    if replica.kind is not DatasetKind.VOLUME or replica.readonly or not replica.snapshots:
+        return None
+    return Conflict(
+        reason=Reason.TARGET_WRITABLE,
+        message=f"{replica.name} is a volume with readonly=off, which a guest may have open: "
+        f"nothing is set and nothing is sent; if nobody uses it, "
+        f"`zfs set readonly=on volmode=none {replica.name}`; if it is in use, leave it so until "
+        f"it can be renamed (zfs rename) to have the source seeded anew",
+    )
 
 
 def _place_conflict(

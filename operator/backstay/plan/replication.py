@@ -218,7 +218,10 @@ def _missing_parents(members: list[Member], seen: Seen) -> Iterator[CreateParent
 
 
 def _lost_posture(member: Member, seen: Seen) -> RestorePosture | None:
-    """A replica of ours that somebody made writable; not while anything was written to it."""
+    """A file system of ours that somebody made writable; not while it is mounted or was written to.
+
+    A volume in that state is in conflict (plan/checks.py): nobody can tell whether it is open.
+    """
     replica: Dataset | None = seen.target.datasets.get(member.target)
     if replica is None or replica.readonly or not replica.snapshots or replica.mounted:
         return None

@@ -282,6 +282,31 @@ class TestPosture:
         assert (step.dataset, step.lineage) == (target_of("disk"), lineage_for("disk"))
         assert step.properties["readonly"] == "on"
 
+    @pytest.mark.fault("someone makes the replica writable")
+    @pytest.mark.parametrize("held", ["a", "a >b"])
+    def test_of_a_writable_volume_is_left_alone_and_so_is_the_member(self, held: str) -> None:
+        """A guest may boot from it and not have written yet; `mounted` is of file systems only."""
+        situation = world(
+            source={"disk": "a# b#", "x": "a# b#"}, target={"disk": held, "x": "a"}
+        ).with_source_dataset("disk", kind=DatasetKind.VOLUME)
+        volume = situation.with_replica("disk", kind=DatasetKind.VOLUME)
+        assert volume.conflict() is None
+        opened = volume.with_replica("disk", readonly=False)
+        assert opened.conflict() == "TargetWritable"
+        assert plan_preparation(opened.seen) == NOTHING
+        assert [t.member for t in plan_transfers(opened.seen).increments.transfers] == ["x"]
+        why = opened.seen.conflicts[target_of("disk")]
+        assert f"zfs set readonly=on volmode=none {target_of('disk')}" in why.message
+        assert not why.diverged
+
+    @pytest.mark.fault("someone writes to the replica")
+    def test_of_a_volume_that_was_written_to_is_said_as_that(self) -> None:
+        situation = world(source={"disk": "a#"}, target={"disk": "a +"}).with_source_dataset(
+            "disk", kind=DatasetKind.VOLUME
+        )
+        written = situation.with_replica("disk", kind=DatasetKind.VOLUME, readonly=False)
+        assert written.conflict() == "TargetModified"
+
     @pytest.mark.parametrize(
         "changes", [{"mounted": True}, {"properties": {}}, {"written_bytes": 1}, {"readonly": True}]
     )
