@@ -9,7 +9,7 @@ import pytest
 
 from backstay.domain.pairs import Entry, RouteObservation, Unseen
 from backstay.domain.steps import BookmarkOf, Prune, TakeSnapshots
-from backstay.domain.zfs import LINEAGE, Dataset, DatasetKind, Guid
+from backstay.domain.zfs import LINEAGE, DatasetKind, Guid
 from backstay.plan.commands import SNAPSHOT_ARGV_BYTES
 from backstay.plan.naming import snapshot_time
 from backstay.plan.pruning import PruningPlan, plan_pruning
@@ -340,23 +340,6 @@ class TestConflicts:
             ["t"]
         ]
 
-    @pytest.mark.parametrize(
-        ("member", "changes", "why"),
-        [
-            ("disk", {"encrypted": True}, "EncryptedSource"),
-            ("disk", {"kind": DatasetKind.VOLUME}, "NewLineage"),
-        ],
-    )
-    def test_are_named(self, member: str, changes: dict[str, object], why: str) -> None:
-        situation = world(source={"disk": "a#"}, target={"disk": "a"})
-        assert situation.with_source_dataset(member, **changes).conflict() == why
-
-    @pytest.mark.fault("source dataset missing")
-    def test_the_source_is_missing(self) -> None:
-        situation = world(source={"x": "a#"}, target={"disk": "a"})
-        assert situation.conflict("disk") == "SourceMissing"
-        assert plan_preparation(situation.seen) == NOTHING
-
     def test_a_first_seed_under_way_is_none(self) -> None:
         """While it is received, the dataset shows neither a snapshot nor a token."""
         situation = world(source={"disk": "a#"}, target={"disk": ""})
@@ -367,36 +350,3 @@ class TestConflicts:
     def test_without_a_base_nothing_is_taken_in_vain(self) -> None:
         assert snapshots(world(source={"disk": ""}, target={"disk": "a"})) == ()
         assert world(source={"disk": ""}, target={"disk": "a"}).conflict() == "NoCommonBase"
-
-    def test_proxmox_replicates_the_source(self) -> None:
-        situation = world(source={"disk": "a#"}, target={"disk": "a"})
-        found: Dataset = situation.source.datasets[source_of("disk")]
-        theirs = replace(found.snapshots[0], name="__replicate_100-0_1", guid=Guid(5))
-        pvesr = situation.with_source_dataset("disk", snapshots=(*found.snapshots, theirs))
-        assert pvesr.conflict() == "ForeignReplication"
-
-    @pytest.mark.rule("Replica posture")
-    def test_a_proxmox_storage_below_the_receive_root_takes_only_what_lies_in_it(self) -> None:
-        situation = world(source={"fra/vm-100-disk-0": "a#", "ber/vm-100-disk-0": "a#"})
-        for storage in (target_of("fra"), target_of("fra/vm-100-disk-0")):
-            stored = situation.with_target(proxmox_paths=(storage,))
-            assert stored.conflict("fra/vm-100-disk-0") == "ReceiveRootInProxmoxStorage"
-            assert stored.conflict("ber/vm-100-disk-0") is None
-            [why] = stored.seen.conflicts.values()
-            assert f"{target_of('fra/vm-100-disk-0')} on b/two lies in" in why.message
-            assert storage in why.message
-        beside = situation.with_target(proxmox_paths=(target_of("fr"),))
-        assert not beside.seen.conflicts
-
-    def test_the_receive_root_cannot_be_used(self) -> None:
-        situation = world(source={"disk": "a#"})
-        assert situation.with_task(receive_roots=()).conflict() == "OutsideReceiveRoots"
-        assert situation.with_target(datasets={}).conflict() == "ReceiveRootMissing"
-        stored = situation.with_target(proxmox_paths=("vault",))
-        assert stored.conflict() == "ReceiveRootInProxmoxStorage"
-        foreign = replace(
-            situation,
-            observation=replace(situation.observation, foreign_writers={ROOT: "3:other"}),
-        )
-        assert foreign.conflict() == "ForeignWriter"
-        assert plan_preparation(foreign.seen) == NOTHING
