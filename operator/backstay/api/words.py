@@ -132,6 +132,10 @@ class Reason(Word):
         "The source is encrypted; raw streams are not supported yet, and a plain one would arrive "
         "unencrypted.",
     )
+    NAME_TOO_LONG = (
+        "NameTooLong",
+        "A dataset of a tree has a name that leaves no room for our snapshots and bookmarks.",
+    )
     SOURCE_MISSING = "SourceMissing", "The source dataset does not exist."
     RECEIVE_ROOT_MISSING = "ReceiveRootMissing", "The receive root does not exist: create it."
     RECEIVE_ROOT_IN_PROXMOX_STORAGE = (

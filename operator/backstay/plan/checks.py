@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from backstay.api.v1alpha1.fields import DATASET_LENGTH
 from backstay.api.values import is_below, pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member, RouteObservation, RouteTask
@@ -63,6 +64,8 @@ def _place_conflict(
             message=f"{member.target} is below none of the receive roots of {task.target_host} "
             f"({', '.join(task.receive_roots) or 'none is set'}): move it, or add a root",
         )
+    if (conflict := _length_conflict(member.target)) is not None:
+        return conflict
     assert isinstance(observation.target, HostListing)
     conflict = _root_conflict(root, task, observation.target, observation.foreign_writers)
     return conflict or _storage_conflict(member.target, root, task, observation.target)
@@ -110,6 +113,8 @@ def receive_root(target: str, roots: tuple[str, ...]) -> str | None:
 
 def source_conflict(source: Dataset) -> Conflict | None:
     """Why a source dataset is left alone, whatever its target is like."""
+    if (conflict := _length_conflict(source.name)) is not None:
+        return conflict
     if LINEAGE in source.properties:
         # Our snapshots on it would make it differ from its own source.
         return Conflict(
@@ -132,3 +137,14 @@ def source_conflict(source: Dataset) -> Conflict | None:
             f"snapshots it does not know: remove that job, then its snapshots",
         )
     return None
+
+
+def _length_conflict(name: str) -> Conflict | None:
+    """What the API refuses of an entry, for a child of a tree: one command names many datasets."""
+    if len(name) <= DATASET_LENGTH:
+        return None
+    return Conflict(
+        reason=Reason.NAME_TOO_LONG,
+        message=f"{name} has {len(name)} characters, and {DATASET_LENGTH} leave room for our "
+        f"snapshots and bookmarks: shorten the names above it or its own; it is not replicated",
+    )

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from backstay.api.v1alpha1.fields import DATASET_LENGTH
 from backstay.domain.zfs import Dataset, DatasetKind, Guid
-from backstay.plan.replication import Preparation, plan_preparation
-from unit.plan.sides import ROOT, source_of, target_of, world
+from backstay.plan.naming import bookmark_name
+from backstay.plan.replication import Preparation, plan_preparation, plan_snapshots
+from unit.plan.sides import NOW, ROOT, source_of, target_of, tree, world
 
 NOTHING = Preparation(aborts=(), parents=(), postures=())
 
@@ -20,7 +22,9 @@ NOTHING = Preparation(aborts=(), parents=(), postures=())
         ("disk", {"kind": DatasetKind.VOLUME}, "NewLineage"),
     ],
 )
-def test_are_named(member: str, changes: dict[str, object], why: str) -> None:
+def test_a_source_that_cannot_be_sent_is_named(
+    member: str, changes: dict[str, object], why: str
+) -> None:
     situation = world(source={"disk": "a#"}, target={"disk": "a"})
     assert situation.with_source_dataset(member, **changes).conflict() == why
 
@@ -66,3 +70,32 @@ def test_the_receive_root_cannot_be_used() -> None:
     )
     assert foreign.conflict() == "ForeignWriter"
     assert plan_preparation(foreign.seen) == NOTHING
+
+
+@pytest.mark.rule("Isolation")
+@pytest.mark.parametrize("grouped", [True, False])
+def test_a_child_with_too_long_a_name_is_in_no_command(grouped: bool) -> None:
+    """The host refuses the bookmark of one such name with all the others of the request."""
+    fits = "t/" + "x" * (DATASET_LENGTH - len(target_of("t/")))
+    long = "t/" + "y" * (DATASET_LENGTH + 1 - len(source_of("t/")))
+    situation = world(
+        source=dict.fromkeys(("t", fits, long), ""), pairs=(tree("t", grouped=grouped),)
+    )
+    assert situation.conflict(long) == "NameTooLong"
+    assert situation.conflict(fits) is None
+    [step] = plan_snapshots(situation.seen, NOW, "0abc")
+    assert [name for name, _ in step.datasets] == [source_of("t"), source_of(fits)]
+
+
+def test_a_child_whose_targets_name_alone_is_too_long_is_named() -> None:
+    longer = "t/" + "x" * (DATASET_LENGTH + 1 - len(target_of("t/")))
+    assert len(source_of(longer)) <= DATASET_LENGTH
+    situation = world(source=dict.fromkeys(("t", longer), ""), pairs=(tree("t"),))
+    assert situation.conflict(longer) == "NameTooLong"
+    assert target_of(longer) in situation.seen.conflicts[target_of(longer)].message
+
+
+def test_the_longest_name_that_is_taken_leaves_room_for_our_bookmark() -> None:
+    """255 is `ZFS_MAX_DATASET_NAME_LEN` without its NUL."""
+    mark = bookmark_name("f" * 16, Guid(2**64 - 1), 2**64 - 1)
+    assert DATASET_LENGTH + len(f"#{mark}") <= 255
