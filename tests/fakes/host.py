@@ -164,6 +164,9 @@ class FakePort:
         for name in names:
             pool.get(name)
             self._busy(name)
+            if name in self.host.no_room_for:
+                full = f"cannot create snapshot '{name}@{short}': out of space"
+                raise ZfsError("InsufficientSpace", full)
         self.record("zfs", "snapshot", *[f"{name}@{short}" for name in names])
         if not self.is_dry_run:
             pool.snapshot(names, short)

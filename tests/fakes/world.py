@@ -131,6 +131,8 @@ class FakeHost:
         """Of the account that is logged in to."""
         self.busy_for: Counter[str] = Counter()
         """Dataset → how many more mutations of it are refused as busy."""
+        self.no_room_for: set[str] = set()
+        """Datasets that the pool has no room to snapshot: thick volumes, say."""
         self._since_txg_s = 0.0
 
     def port(

@@ -148,12 +148,16 @@ class Reason(Word):
         "The source is encrypted; raw streams are not supported yet, and a plain one would arrive "
         "unencrypted.",
     )
+    NAME_TOO_LONG = (
+        "NameTooLong",
+        "A dataset of a tree has a name that leaves no room for our snapshots and bookmarks.",
+    )
     SOURCE_MISSING = "SourceMissing", "The source dataset does not exist."
     RECEIVE_ROOT_MISSING = "ReceiveRootMissing", "The receive root does not exist: create it."
     RECEIVE_ROOT_IN_PROXMOX_STORAGE = (
         "ReceiveRootInProxmoxStorage",
-        "The receive root lies in a storage of /etc/pve/storage.cfg, where Proxmox could destroy "
-        "replicas.",
+        "The receive root, or a target below it, lies in a storage of /etc/pve/storage.cfg, where "
+        "Proxmox could destroy replicas.",
     )
     OUTSIDE_RECEIVE_ROOTS = (
         "OutsideReceiveRoots",
@@ -165,6 +169,10 @@ class Reason(Word):
         "The target dataset exists and was not made by this pair.",
     )
     TARGET_MODIFIED = "TargetModified", "The replica was written to since the last point."
+    TARGET_WRITABLE = (
+        "TargetWritable",
+        "The replica is a volume that was made writable: something may have it open.",
+    )
     TARGET_AHEAD = (
         "TargetAhead",
         "The replica has points that the source no longer has: the source was rolled back.",
@@ -189,6 +197,10 @@ class Reason(Word):
         "An interrupted receive can no longer be resumed and is discarded.",
     )
     SOURCE_BUSY = "SourceBusy", "The source dataset is in use by a command that excludes ours."
-    INSUFFICIENT_SPACE = "InsufficientSpace", "The target has too little space for what is due."
+    INSUFFICIENT_SPACE = (
+        "InsufficientSpace",
+        "A pool has too little space for what is due: that of the target for a stream, that of the "
+        "source for a snapshot.",
+    )
     TRANSFER_FAILED = "TransferFailed", "Sending or receiving failed; the message has the cause."
     INTERNAL_ERROR = "InternalError", "A fault of backstay itself: please report the message."

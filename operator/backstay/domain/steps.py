@@ -25,12 +25,14 @@ class BookmarkOf:
 class TakeSnapshots:
     """One atomic `zfs snapshot` in one pool, then its bookmarks (rule *Bookmark with snapshot*).
 
-    `datasets` are (name, planned GUID). Empty: only the bookmarks are missing.
+    `datasets` are (name, planned GUID). Empty: only the bookmarks are missing. `divisible`: they
+    only share the command, and what one of them cannot have the others still can.
     """
 
     datasets: tuple[tuple[str, Guid], ...]
     snapshot: str
     bookmarks: tuple[BookmarkOf, ...]
+    divisible: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,13 +63,15 @@ async def survey_side(host: HostPort | Unseen, request: SurveyRequest) -> Side:
 async def confirm_targets(
     listing: HostListing, host: HostPort, datasets: Sequence[str]
 ) -> HostListing:
-    """The listing with these datasets read anew (rule *Commit truth*)."""
+    """The listing with these datasets read anew (rule *Commit truth*), the others as they were."""
     if not datasets:
         return listing
-    roots = tuple((name, False) for name in sorted(set(datasets)))
+    anew = set(datasets)
+    roots = tuple((name, False) for name in sorted(anew))
     fresh = await host.survey(SurveyRequest(roots=roots, sync=False))
-    kept = {n: d for n, d in listing.datasets.items() if n not in set(datasets)}
-    return replace(listing, datasets={**kept, **fresh.datasets}, busy=fresh.busy)
+    kept = {n: d for n, d in listing.datasets.items() if n not in anew}
+    busy = tuple(name for name in listing.busy if name not in anew)
+    return replace(listing, datasets={**kept, **fresh.datasets}, busy=(*busy, *fresh.busy))
 
 
 def with_made(listing: HostListing, made: Sequence[MadeSnapshot]) -> HostListing:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from backstay.api.v1alpha1.fields import DATASET_LENGTH
 from backstay.api.values import is_below, pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member, RouteObservation, RouteTask
-from backstay.domain.zfs import LINEAGE, Dataset, HostListing
+from backstay.domain.zfs import LINEAGE, Dataset, DatasetKind, HostListing
 from backstay.plan.basis import replica_conflict
 
 _PVESR = "__replicate_"
@@ -37,7 +38,20 @@ def member_conflict(
     is_under_way = member.target in task.in_flight or member.target in target_listing.busy
     if replica is None or (is_under_way and not replica.snapshots):
         return None
-    return replica_conflict(dataset, replica, task.short_id)
+    return replica_conflict(dataset, replica, task.short_id) or _use_conflict(replica)
+
+
+def _use_conflict(replica: Dataset) -> Conflict | None:
+    """Whether a guest may run from the replica; only of a file system does ZFS say (`mounted`)."""
+    if replica.kind is not DatasetKind.VOLUME or replica.readonly or not replica.snapshots:
+        return None
+    return Conflict(
+        reason=Reason.TARGET_WRITABLE,
+        message=f"{replica.name} is a volume with readonly=off, which a guest may have open: "
+        f"nothing is set and nothing is sent; if nobody uses it, "
+        f"`zfs set readonly=on volmode=none {replica.name}`; if it is in use, leave it so until "
+        f"it can be renamed (zfs rename) to have the source seeded anew",
+    )
 
 
 def _place_conflict(
@@ -50,8 +64,11 @@ def _place_conflict(
             message=f"{member.target} is below none of the receive roots of {task.target_host} "
             f"({', '.join(task.receive_roots) or 'none is set'}): move it, or add a root",
         )
+    if (conflict := _length_conflict(member.target)) is not None:
+        return conflict
     assert isinstance(observation.target, HostListing)
-    return _root_conflict(root, task, observation.target, observation.foreign_writers)
+    conflict = _root_conflict(root, task, observation.target, observation.foreign_writers)
+    return conflict or _storage_conflict(member.target, root, task, observation.target)
 
 
 def _root_conflict(
@@ -71,14 +88,22 @@ def _root_conflict(
             message=f"{task.target_host} has no dataset {root}: create it with "
             f"`zfs create -o canmount=off {root}`",
         )
-    storage = next((p for p in target.proxmox_paths if root == p or is_below(root, p)), None)
-    if storage is None:
-        return None
-    return Conflict(
-        reason=Reason.RECEIVE_ROOT_IN_PROXMOX_STORAGE,
-        message=f"{root} on {task.target_host} lies in the Proxmox storage {storage}, where a "
-        f"guest's removal could destroy replicas: choose a receive root beside it",
-    )
+    return None
+
+
+def _storage_conflict(
+    replica: str, root: str, task: RouteTask, target: HostListing
+) -> Conflict | None:
+    """Whether Proxmox could take the replica, or the root above it, for a disk of a guest."""
+    for place, advice in ((root, "a receive root beside it"), (replica, "a target beside it")):
+        for storage in target.proxmox_paths:
+            if place == storage or is_below(place, storage):
+                return Conflict(
+                    reason=Reason.RECEIVE_ROOT_IN_PROXMOX_STORAGE,
+                    message=f"{place} on {task.target_host} lies in the Proxmox storage {storage}, "
+                    f"where a guest's removal could destroy replicas: choose {advice}",
+                )
+    return None
 
 
 def receive_root(target: str, roots: tuple[str, ...]) -> str | None:
@@ -88,6 +113,8 @@ def receive_root(target: str, roots: tuple[str, ...]) -> str | None:
 
 def source_conflict(source: Dataset) -> Conflict | None:
     """Why a source dataset is left alone, whatever its target is like."""
+    if (conflict := _length_conflict(source.name)) is not None:
+        return conflict
     if LINEAGE in source.properties:
         # Our snapshots on it would make it differ from its own source.
         return Conflict(
@@ -110,3 +137,14 @@ def source_conflict(source: Dataset) -> Conflict | None:
             f"snapshots it does not know: remove that job, then its snapshots",
         )
     return None
+
+
+def _length_conflict(name: str) -> Conflict | None:
+    """What the API refuses of an entry, for a child of a tree: one command names many datasets."""
+    if len(name) <= DATASET_LENGTH:
+        return None
+    return Conflict(
+        reason=Reason.NAME_TOO_LONG,
+        message=f"{name} has {len(name)} characters, and {DATASET_LENGTH} leave room for our "
+        f"snapshots and bookmarks: shorten the names above it or its own; it is not replicated",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from backstay.api.values import pool_of
@@ -17,9 +18,15 @@ SNAPSHOT_NAME_BYTES = 48
 """What a snapshot's name adds to its dataset's: 42 characters, `@` and a separator, rounded up."""
 
 
-def snapshot_commands(
-    groups: Sequence[Sequence[Member]], lone: Sequence[Member]
-) -> list[list[Member]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """The members of one snapshot command; `divisible` unless a group is among them."""
+
+    members: list[Member]
+    divisible: bool
+
+
+def snapshot_commands(groups: Sequence[Sequence[Member]], lone: Sequence[Member]) -> list[Command]:
     """The members of each snapshot command; a source that a group snapshots is in it only once.
 
     Lone members of a pool share a command, as far as its size allows.
@@ -33,7 +40,10 @@ def snapshot_commands(
         else:
             sources = pools.setdefault(pool_of(member.source), {})
             sources.setdefault(member.source, []).append(member)
-    return commands + [chunk for sources in pools.values() for chunk in _chunks(sources)]
+    chunks = [chunk for sources in pools.values() for chunk in _chunks(sources)]
+    return [Command(members=members, divisible=False) for members in commands] + [
+        Command(members=members, divisible=True) for members in chunks
+    ]
 
 
 def unused_names(source: HostListing, short_id: str, now: datetime, entropy: str) -> Iterator[str]:

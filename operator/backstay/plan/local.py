@@ -56,12 +56,13 @@ def plan_local_snapshots(alone: Alone, now: datetime, entropy: str) -> tuple[Tak
     return tuple(
         TakeSnapshots(
             datasets=tuple(
-                {m.source: alone.source.datasets[m.source].guid for m in members}.items()
+                {m.source: alone.source.datasets[m.source].guid for m in command.members}.items()
             ),
             snapshot=next(names),
             bookmarks=(),
+            divisible=command.divisible,
         )
-        for members in snapshot_commands(groups, lone)
+        for command in snapshot_commands(groups, lone)
     )
 
 

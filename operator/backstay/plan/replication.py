@@ -27,7 +27,7 @@ from backstay.domain.steps import (
 from backstay.domain.zfs import LINEAGE, Dataset, Guid, HostListing, Snapshot
 from backstay.plan.basis import DropToken, find_basis
 from backstay.plan.checks import member_conflict, receive_root
-from backstay.plan.commands import group_conflict, snapshot_commands, unused_names
+from backstay.plan.commands import Command, group_conflict, snapshot_commands, unused_names
 from backstay.plan.members import expand_members
 from backstay.plan.naming import bookmark_tag, lineage_id
 from backstay.plan.posture import replica_posture
@@ -114,7 +114,7 @@ def plan_snapshots(seen: Seen, now: datetime, entropy: str) -> tuple[TakeSnapsho
     groups = [taken for taken in sets if taken[0].pair in grouped]
     lone = [m for taken in sets if taken[0].pair not in grouped for m in taken]
     names = unused_names(seen.source, seen.task.short_id, now, entropy)
-    commands = [_take(members, next(names), seen) for members in snapshot_commands(groups, lone)]
+    commands = [_take(command, next(names), seen) for command in snapshot_commands(groups, lone)]
     return (*_missing_bookmarks(seen), *commands)
 
 
@@ -135,15 +135,16 @@ def has_bookmark(source: Dataset, snapshot: Snapshot, lineage: str) -> bool:
     return any(tag is not None and tag.lineage == lineage for tag in tags)
 
 
-def _take(members: list[Member], name: str, seen: Seen) -> TakeSnapshots:
-    datasets = {m.source: seen.source.datasets[m.source].guid for m in members}
+def _take(command: Command, name: str, seen: Seen) -> TakeSnapshots:
+    datasets = {m.source: seen.source.datasets[m.source].guid for m in command.members}
     return TakeSnapshots(
         datasets=tuple(datasets.items()),
         snapshot=name,
         bookmarks=tuple(
             BookmarkOf(dataset=m.source, snapshot=name, lineage=lineage_of(m, seen))
-            for m in members
+            for m in command.members
         ),
+        divisible=command.divisible,
     )
 
 
@@ -160,7 +161,7 @@ def _missing_bookmarks(seen: Seen) -> list[TakeSnapshots]:
                     BookmarkOf(dataset=member.source, snapshot=snapshot.name, lineage=lineage)
                 )
     return [
-        TakeSnapshots(datasets=(), snapshot=name, bookmarks=tuple(bookmarks))
+        TakeSnapshots(datasets=(), snapshot=name, bookmarks=tuple(bookmarks), divisible=True)
         for name, bookmarks in wanted.items()
     ]
 
@@ -217,7 +218,10 @@ def _missing_parents(members: list[Member], seen: Seen) -> Iterator[CreateParent
 
 
 def _lost_posture(member: Member, seen: Seen) -> RestorePosture | None:
-    """A replica of ours that somebody made writable; not while anything was written to it."""
+    """A file system of ours that somebody made writable; not while it is mounted or was written to.
+
+    A volume in that state is in conflict (plan/checks.py): nobody can tell whether it is open.
+    """
     replica: Dataset | None = seen.target.datasets.get(member.target)
     if replica is None or replica.readonly or not replica.snapshots or replica.mounted:
         return None

@@ -97,8 +97,12 @@ async def _a_useless_token(lab: Lab) -> Places:
 
 
 async def _a_writable_replica(lab: Lab) -> Places:
-    places = await _changed(lab, _pair(lab, 2))
-    lab.b.dataset("backup/backstay/d1").properties["readonly"] = "off"
+    lab.a.create("tank/vm/fs")
+    lab.a.write("tank/vm/fs", 4096)
+    members = {**lab.volumes(1), "fs": ("tank/vm/fs", "backup/backstay/fs")}
+    lab.core.pair("erp", members)
+    places = await _changed(lab, dict(members.values()))
+    lab.b.dataset("backup/backstay/fs").properties["readonly"] = "off"
     return places
 
 

@@ -47,13 +47,40 @@ async def test_members_behind_a_failed_one_are_untouched_and_right_in_the_next_p
 @pytest.mark.rule("Replica posture")
 @pytest.mark.fault("someone makes the replica writable")
 async def test_a_replica_that_was_made_writable_is_made_read_only_again(lab: Lab) -> None:
-    lab.core.pair("erp", lab.volumes(1))
+    lab.a.create("tank/vm/fs")
+    lab.core.pair("erp", {"fs": ("tank/vm/fs", "backup/backstay/fs")})
     await lab.core.live(100)
-    lab.b.set("backup/backstay/d0", "readonly", "off")
+    lab.b.set("backup/backstay/fs", "readonly", "off")
     await lab.core.passing(151)
-    assert lab.b.dataset("backup/backstay/d0").properties["readonly"] == "on"
+    assert lab.b.dataset("backup/backstay/fs").properties["readonly"] == "on"
     assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
     assert lab.core.condition("erp", "Diverged") == ("", "")
+
+
+@pytest.mark.rule("Replica posture")
+@pytest.mark.rule("No implicit destruction")
+@pytest.mark.fault("someone makes the replica writable")
+async def test_a_volume_that_a_guest_may_run_from_is_not_touched(lab: Lab) -> None:
+    """An emergency by hand: readonly=off, volmode=default, and the guest has not written yet."""
+    lab.core.pair("erp", lab.volumes(2))
+    await lab.core.live(100)
+    lab.b.set("backup/backstay/d0", "readonly", "off")
+    lab.b.set("backup/backstay/d0", "volmode", "default")
+    before = list(lab.b.commands)
+    for name in ("d0", "d1"):
+        lab.a.write(f"tank/vm/{name}", 5000)
+    await lab.core.live(400)
+    assert not [c for c in lab.b.commands[len(before) :] if "backup/backstay/d0" in " ".join(c)]
+    assert lab.b.dataset("backup/backstay/d0").properties["volmode"] == "default"
+    assert lab.core.condition("erp", "Ready") == ("False", "TargetWritable")
+    assert lab.core.condition("erp", "Stalled")[0] == "True"
+    assert lab.equal("d1")
+    assert not lab.equal("d0")
+    lab.b.set("backup/backstay/d0", "readonly", "on")
+    lab.b.set("backup/backstay/d0", "volmode", "none")
+    await lab.core.live(200)
+    assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
+    assert lab.equal("d0")
 
 
 @pytest.mark.rule("Resume tokens are untrusted input")

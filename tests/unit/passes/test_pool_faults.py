@@ -159,6 +159,63 @@ async def test_a_member_that_always_fails_costs_its_siblings_one_pass(lab: Lab) 
 
 
 @pytest.mark.rule("Isolation")
+@pytest.mark.parametrize("is_target_away", [False, True])
+async def test_a_dataset_that_cannot_be_snapshotted_costs_no_other_one_its_points(
+    lab: Lab, is_target_away: bool
+) -> None:
+    """A thick volume in a full pool: those that only share its command still get theirs."""
+    members = lab.volumes(5)
+    bad = members.pop("d3")
+    lab.core.pair("erp", members)
+    lab.core.pair("crm", {"d3": bad})
+    await lab.core.live(200)
+    lab.a.no_room_for.add("tank/vm/d3")
+    lab.b.reachable = not is_target_away
+    had = {n: len(lab.a.dataset(f"tank/vm/{n}").snapshots) for n in (*members, "d3")}
+    asked = lab.a.requests["snapshot"]
+    for name in had:
+        lab.a.write(f"tank/vm/{name}", 5000)
+    await lab.core.live(200)
+    grown = {n: len(lab.a.dataset(f"tank/vm/{n}").snapshots) - had[n] for n in had}
+    assert grown == {"d0": 1, "d1": 1, "d2": 1, "d4": 1, "d3": 0}
+    assert lab.a.requests["snapshot"] - asked <= 20
+    if is_target_away:
+        return
+    assert lab.equal(*members)
+    assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
+    assert lab.core.condition("crm", "Ready") == ("False", "InsufficientSpace")
+    said = lab.core.message("crm", "Ready")
+    assert said.startswith("d3: fra/h: cannot create snapshot 'tank/vm/d3@")
+    assert "target" not in said
+
+
+@pytest.mark.rule("Atomic groups")
+async def test_a_group_is_never_taken_in_parts(lab: Lab) -> None:
+    lab.core.pair("erp", lab.volumes(3), group=True)
+    await lab.core.live(200)
+    lab.a.no_room_for.add("tank/vm/d1")
+    lab.a.write("tank/vm/d0", 5000)
+    before = list(lab.a.commands)
+    await lab.core.live(400)
+    assert lab.a.commands == before
+    assert lab.core.condition("erp", "Ready") == ("False", "InsufficientSpace")
+    lab.a.no_room_for.clear()
+    await lab.core.live(200)
+    assert lab.equal("d0", "d1", "d2")
+
+
+@pytest.mark.rule("O(hosts) planning")
+async def test_a_pool_that_takes_no_snapshot_at_all_is_not_asked_for_each_of_many(
+    lab: Lab,
+) -> None:
+    lab.core.pair("erp", lab.volumes(300))
+    lab.a.no_room_for |= {f"tank/vm/d{i}" for i in range(300)}
+    await lab.core.settle()
+    assert 64 < lab.a.requests["snapshot"] <= 129
+    assert lab.core.status("erp")["members"]["failed"] == 300
+
+
+@pytest.mark.rule("Isolation")
 async def test_members_of_one_name_in_two_pairs_are_quarantined_apart(lab: Lab) -> None:
     members = lab.volumes(2)
     lab.core.pair("erp", {"disk": members["d0"]})
