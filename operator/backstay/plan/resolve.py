@@ -68,7 +68,8 @@ def resolve_pair(
         if name not in sites:
             return Conflict(
                 reason=Reason.SITE_MISSING,
-                message=f"no Site {name} in {pair.metadata.namespace}: apply it",
+                message=f"no Site {name} in {pair.metadata.namespace}, or none that is valid: "
+                "apply it, or mend what its Ready says",
             )
     shares = _shares(pair, policy, sites, source)
     if isinstance(shares, Conflict):
