@@ -35,6 +35,11 @@ class ConditionType(Word):
         "unreachable; Unknown only without a policy, or while the target was never read.",
     )
     PROTECTED = "Protected", "Pair: every member has at least one confirmed point at the target."
+    ACHIEVABLE = (
+        "Achievable",
+        "Pair: interval + 1.5 × the mean duration of the last 15 passes is within the RPO; Unknown "
+        "before 3 passes were measured.",
+    )
     RECONCILING = "Reconciling", "Only while true: work towards the spec is under way."
     STALLED = "Stalled", "Only while true: nothing moves until a human or a new spec helps."
     SUSPENDED = "Suspended", "Only while true: spec.suspend rests the work; the lag grows."
@@ -58,6 +63,8 @@ class Reason(Word):
     UP_TO_DATE = "UpToDate", "Every member has a confirmed point, and nothing waits."
     CONFIRMED = "Confirmed", "The GUID of the point was read back at the target."
     WITHIN_RPO = "WithinRPO", "The recovery point is younger than the RPO."
+    PASSES_FIT = "PassesFit", "Passes are quick enough to keep the RPO."
+    NOT_MEASURED = "NotMeasured", "Too few passes were measured, or what they serve is not known."
     SEEDING = (
         "Seeding",
         "A first full copy is under way; there is no recovery point before it ends.",
@@ -69,6 +76,10 @@ class Reason(Word):
 
     # The promise is not kept.
     RPO_BREACHED = "RPOBreached", "The recovery point is older than the RPO."
+    PASSES_TOO_LONG = (
+        "PassesTooLong",
+        "Passes take too long for the RPO at this interval; the message has the sum.",
+    )
     NEVER_OBSERVED = (
         "NeverObserved",
         "Nothing is known to judge by: the target was never read, the hosts of the Site were not "

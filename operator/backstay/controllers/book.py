@@ -136,8 +136,12 @@ class Book:
         )
 
     def add_duration(self, route: Route, seconds: float) -> None:
-        """One more pass is counted in the mean."""
+        """One more pass that saw both sides is counted in the mean."""
         self._durations.setdefault(route, deque(maxlen=PASSES_KEPT)).append(seconds)
+
+    def durations_s(self, route: Route) -> tuple[float, ...]:
+        """How long the last passes of the route took, oldest first."""
+        return tuple(self._durations.get(route, ()))
 
     def mean_duration_s(self, route: Route) -> float:
         """Mean duration of the last passes of the route; 0 before the first."""

@@ -200,6 +200,8 @@ class ObjectRuns:
             refusal=None,
             routes=len(resolved.shares),
             states=self._shares.book.pair_states(key, resolved.shares),
+            interval_s=resolved.interval_s,
+            durations_s=tuple(self._shares.book.durations_s(r) for r in resolved.shares),
         )
 
     def _until_breach(self, facts: PairFacts, before: ReplicationPairStatus) -> Again | None:

@@ -111,7 +111,9 @@ class RoutePasses:
         )
         view = await self._look(route, task)
         self._book.record(route, pair_states(view, self._book.route_states(route)), began_s)
-        self._book.add_duration(route, self._clock.monotonic_s() - began_s)
+        if view.seen is not None:
+            # How soon a host refuses tells nothing about how long the work takes.
+            self._book.add_duration(route, self._clock.monotonic_s() - began_s)
         self._shares.passed(route, share)
         for pair in task.pairs:
             self._hooks.reported(pair.key)

@@ -12,11 +12,18 @@ from backstay.domain.zfs import Guid, HostListing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """How many points to keep: the newest `last`, and the newest of so many hours and days."""
+    """How many points to keep: the newest `last`, and the newest of so many hours, days …
+
+    Hours, days, weeks, months and years are those of `time_zone`, an IANA name.
+    """
 
     last: int = 1
     hourly: int = 0
     daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+    time_zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

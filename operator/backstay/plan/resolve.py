@@ -68,7 +68,8 @@ def resolve_pair(
         if name not in sites:
             return Conflict(
                 reason=Reason.SITE_MISSING,
-                message=f"no Site {name} in {pair.metadata.namespace}: apply it",
+                message=f"no Site {name} in {pair.metadata.namespace}, or none that is valid: "
+                "apply it, or mend what its Ready says",
             )
     shares = _shares(pair, policy, sites, source)
     if isinstance(shares, Conflict):
@@ -153,8 +154,8 @@ def _shares(
             key=f"{pair.metadata.namespace}/{pair.metadata.name}",
             entries=found,
             grouped=pair.spec.consistency_group,
-            keep_source=_keep(retention.source),
-            keep_target=_keep(retention.target),
+            keep_source=_keep(retention.source, sites[route.source.site]),
+            keep_target=_keep(retention.target, sites[route.target.site]),
             interval_s=_pace(policy)[1],
         )
         for route, found in entries.items()
@@ -166,5 +167,5 @@ def find_host(site: Site, name: str) -> Host | None:
     return next((h for h in site.spec.hosts if h.name == name), None)
 
 
-def _keep(retention: Retention) -> Keep:
-    return Keep(last=retention.last, hourly=retention.hourly, daily=retention.daily)
+def _keep(retention: Retention, site: Site) -> Keep:
+    return Keep(**retention.model_dump(), time_zone=site.spec.time_zone)

@@ -16,7 +16,10 @@ _BAD_WHEN_TRUE = frozenset(
     {ConditionType.STALLED, ConditionType.DIVERGED, ConditionType.FOREIGN_WRITER}
 )
 _NEUTRAL = frozenset({ConditionType.SUSPENDED})
-_AWAITED = ("Unknown", Reason.NEVER_OBSERVED)
+_AWAITED = {
+    ConditionType.READY: ("Unknown", Reason.NEVER_OBSERVED),
+    ConditionType.ACHIEVABLE: ("Unknown", Reason.NOT_MEASURED),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,8 @@ def turns(old: Status, new: Status) -> tuple[Turn, ...]:
     | before         | after                    | Event                         |
     |----------------|--------------------------|-------------------------------|
     | absent         | good                     | none: a beginning is no turn  |
-    | awaited        | good                     | none, for Ready: so is this   |
+    | awaited        | good                     | none, for Ready and           |
+    |                |                          | Achievable: so is this        |
     | anything       | bad, or bad for new      | Warning with its reason       |
     | anything       | good, with a new status  | Normal with its reason        |
     | good           | good, only a new reason  | none                          |
@@ -56,7 +60,7 @@ def _turn(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Turn | 
     was = None if before is None else (before["status"], before["reason"])
     if kind in _SILENT or now == was:
         return None
-    if kind == ConditionType.READY and was == _AWAITED and after["status"] == "True":
+    if was is not None and was == _AWAITED.get(kind) and after["status"] == "True":
         return None
     message = f"{kind}={after['status']}: {after.get('message', '')}".rstrip(": ")
     if _is_bad(after):
@@ -98,6 +102,7 @@ _NOT_YET = frozenset(
     {
         Reason.WAITING_FOR_FIRST_POINT,
         Reason.NEVER_OBSERVED,
+        Reason.NOT_MEASURED,
         Reason.SEEDING,
         Reason.SUSPENDED,
         Reason.DELETING,

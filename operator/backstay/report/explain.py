@@ -10,12 +10,13 @@ from typing import Any, Literal, TypeAlias
 from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Host, HostStatus, Site
-from backstay.api.words import Reason
+from backstay.api.words import ConditionType, Reason
 from backstay.report.ages import age_text, bytes_text
 from backstay.report.inventory import Unreadable
 from backstay.report.judgement import (
     Danger,
     PairJudgement,
+    condition,
     judge_pair,
     ready_of,
 )
@@ -67,6 +68,7 @@ def explain(pair: ReplicationPair, around: Around, now: datetime) -> Explanation
         _policy(pair, around.policy),
         *_sites(pair, around.sites),
         *_members(pair),
+        *_pace(pair),
         *_point(pair, judged, around, now),
     )
     return Explanation(pair=judged, facts=facts, next_steps=_next_steps(pair, judged, around))
@@ -194,6 +196,12 @@ def _members(pair: ReplicationPair) -> Iterator[Fact]:
         )
 
 
+def _pace(pair: ReplicationPair) -> Iterator[Fact]:
+    found = condition(pair.status, ConditionType.ACHIEVABLE)
+    if found is not None:
+        yield Fact(about="achievable", state=_STATES[found.status], says=found.message)
+
+
 def _point(
     pair: ReplicationPair, judged: PairJudgement, around: Around, now: datetime
 ) -> Iterator[Fact]:
@@ -240,8 +248,9 @@ def _against(judged: PairJudgement, around: Around) -> str:
 
 def _next_steps(pair: ReplicationPair, judged: PairJudgement, around: Around) -> tuple[str, ...]:
     """What helps: the cause that is furthest from the pair comes first."""
+    slow = [fact.says for fact in _pace(pair) if fact.state == "bad"]
     if judged.danger == Danger.FINE:
-        return ("nothing is to be done",)
+        return tuple(slow) or ("nothing is to be done",)
     name, namespace = judged.name, judged.namespace
     steps = []
     if around.leader.leads is not True and around.leader.next_step:
@@ -251,6 +260,7 @@ def _next_steps(pair: ReplicationPair, judged: PairJudgement, around: Around) ->
         for fact in (_policy(pair, around.policy), *_sites(pair, around.sites))
         if fact.state == "bad"
     ]
+    steps += slow
     steps += [f"member {worst.member}: {worst.message}" for worst in pair.status.worst[:1]]
     if pair.spec.suspend:
         steps.append(f"wake it: set spec.suspend of ReplicationPair {namespace}/{name} to false")

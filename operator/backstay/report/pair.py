@@ -16,6 +16,7 @@ from backstay.api.values import duration_text
 from backstay.api.words import ConditionType, Reason
 from backstay.domain.pairs import Conflict, MemberState, Moved, PairState, Point
 from backstay.domain.zfs import Guid
+from backstay.report.achievable import Pace, judge_pace
 from backstay.report.carried import Carried, carried_from
 from backstay.report.verdict import Verdict, settle
 
@@ -29,7 +30,8 @@ class PairFacts:
     """Everything that a pair's status is made of.
 
     `refusal`: why the pair cannot be worked on at all. `states`: one for each of its routes that
-    was passed since this operator leads; `routes` is how many there are.
+    was passed since this operator leads; `routes` is how many there are. `durations_s`: of the last
+    passes, for each route.
     """
 
     generation: int
@@ -40,6 +42,8 @@ class PairFacts:
     refusal: Conflict | None
     routes: int
     states: tuple[PairState, ...]
+    interval_s: float | None = None
+    durations_s: tuple[tuple[float, ...], ...] = ()
 
     @property
     def unread(self) -> bool:
@@ -84,6 +88,7 @@ def pair_status(
         _ready(facts, members, recovery, carried),
         _rpo_met(facts, recovery, now),
         _protected(facts, members, carried),
+        _achievable(facts, before),
         *_abnormal(facts, members, recovery, carried),
     ]
     return ReplicationPairStatus(
@@ -207,6 +212,16 @@ def _protected(facts: PairFacts, members: Sequence[MemberState], carried: Carrie
     if members and done == len(members):
         return Verdict(type=kind, status="True", reason=Reason.CONFIRMED, message=said)
     return Verdict(type=kind, status="False", reason=Reason.SEEDING, message=said)
+
+
+def _achievable(facts: PairFacts, before: ReplicationPairStatus) -> Verdict:
+    """What was measured; until then what the leader before has measured of the same RPO."""
+    rpo_s = facts.rpo_s
+    pace = Pace(rpo_s=rpo_s, interval_s=facts.interval_s, durations_s=facts.durations_s)
+    carried = carried_from(before, facts.generation, unread=True)
+    told = carried.verdict(ConditionType.ACHIEVABLE)
+    is_same = rpo_s is not None and before.rpo == duration_text(rpo_s)
+    return judge_pace(pace, told if told and told.status != "Unknown" and is_same else None)
 
 
 def _abnormal(

@@ -21,6 +21,8 @@ EXACTLY_ONE = "set exactly one of backup.schedule and backup.external"
 NO_NUMBERS = (("spec.rpo", REMOVED), ("spec.rto", REMOVED))
 NO_BACKUP = ("spec.backup", REMOVED)
 NO_REPLICATION = ("spec.replication", REMOVED)
+RETENTION = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+LAST = {"last": 1}
 
 ACCEPTED = (
     Case("Gold with all numbers", policy()),
@@ -52,6 +54,14 @@ ACCEPTED = (
     Case(
         "retention in part",
         policy(("spec.replication", {"retention": {"target": {"daily": 30}}})),
+    ),
+    Case(
+        "retention by every rule",
+        policy(("spec.replication.retention", {"target": dict.fromkeys(RETENTION, 1000)})),
+    ),
+    Case(
+        "retention by no rule but the last",
+        policy(("spec.replication.retention", {"source": dict.fromkeys(RETENTION, 0) | LAST})),
     ),
 )
 
@@ -212,6 +222,22 @@ REFUSED = (
         "greater than or equal to 0",
     ),
     Case(
+        "a thousand and one weeks",
+        policy(("spec.replication", {"retention": {"target": {"weekly": 1001}}})),
+        "less than or equal to 1000",
+    ),
+    Case(
+        "months in quotes",
+        policy(("spec.replication", {"retention": {"target": {"monthly": "6"}}})),
+        "must be of type integer",
+        "valid integer",
+    ),
+    Case(
+        "years below zero",
+        policy(("spec.replication", {"retention": {"target": {"yearly": -1}}})),
+        "greater than or equal to 0",
+    ),
+    Case(
         "a misspelt rpo",
         policy(("spec.rop", "5m")),
         'unknown field "spec.rop"',
@@ -225,9 +251,9 @@ REFUSED = (
     ),
     Case(
         "an unknown field of the retention",
-        policy(("spec.replication", {"retention": {"source": {"weekly": 4}}})),
-        'unknown field "spec.replication.retention.source.weekly"',
-        "spec.replication.retention.source.weekly: Extra inputs are not permitted",
+        policy(("spec.replication", {"retention": {"source": {"minutely": 4}}})),
+        'unknown field "spec.replication.retention.source.minutely"',
+        "spec.replication.retention.source.minutely: Extra inputs are not permitted",
     ),
     Case("a null class", policy(("spec.class", None)), "spec.class: Required value", "required"),
 )

@@ -6,6 +6,7 @@ NAME = "write a name of lower-case letters, digits, '-' and '.', as in fra-1"
 ADDRESS = "write an IP address or a host name, as in 10.0.0.11"
 USER = "write the name of an account on the host, as in root"
 HOST_KEY = "write a host key as type and base64 without a comment, as `ssh-keyscan` prints it"
+TIME_ZONE = "write the IANA name of a time zone, as in Europe/Berlin or UTC"
 DATASET = "write a dataset as pool/path"
 RSA = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7"
 ECDSA = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY+/A=="
@@ -23,6 +24,11 @@ ACCEPTED = (
     Case("a host with an account of its own", site(("spec.hosts.0.user", "backstay"))),
     Case("keys of every type", site(("spec.hosts.0.hostKeys", [ED25519, RSA, ECDSA]))),
     Case("a root in each pool", site(("spec.hosts.0.receiveRoots", ["a/r", "ab/r", "b/x/y"]))),
+    Case("a site in a time zone", site(("spec.timeZone", "Europe/Berlin"))),
+    Case("a site in a zone of three parts", site(("spec.timeZone", "America/Indiana/Tell_City"))),
+    Case("a site at UTC", site(("spec.timeZone", "UTC"))),
+    Case("a site at an offset of a zone", site(("spec.timeZone", "Etc/GMT+12"))),
+    Case("a null time zone", site(("spec.timeZone", None))),
 )
 
 REFUSED = (
@@ -114,6 +120,24 @@ REFUSED = (
         site(("spec.failureDomain", {f"d{n}": "x" for n in range(17)})),
         "must have at most 16 items",
         "at most 16 items",
+    ),
+    Case("an offset for a time zone", site(("spec.timeZone", "+02:00")), TIME_ZONE),
+    Case("a time zone with a blank", site(("spec.timeZone", "Europe/ Berlin")), TIME_ZONE),
+    Case("a time zone that is a path", site(("spec.timeZone", "/etc/localtime")), TIME_ZONE),
+    Case("a time zone that climbs", site(("spec.timeZone", "Europe/../UTC")), TIME_ZONE),
+    Case("a time zone with leap seconds", site(("spec.timeZone", "right/Europe/Paris")), TIME_ZONE),
+    Case("an empty time zone", site(("spec.timeZone", "")), TIME_ZONE),
+    Case("a time zone and an end of line", site(("spec.timeZone", "UTC\n")), TIME_ZONE),
+    Case(
+        "a time zone too long",
+        site(("spec.timeZone", "A" * 65)),
+        "Too long: may not be more than 64",
+    ),
+    Case(
+        "a time zone of numbers",
+        site(("spec.timeZone", 2)),
+        "must be of type string",
+        "valid string",
     ),
     Case(
         "an unknown field of the spec",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import pytest
 import yaml
@@ -140,3 +141,20 @@ def test_models_are_frozen() -> None:
     found = ReplicationPair.model_validate(pair())
     with pytest.raises(ValidationError, match="frozen"):
         found.spec.suspend = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlim", "Europe", "A" * 64])
+def test_a_time_zone_that_does_not_exist_is_refused_by_the_models(name: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Site.model_validate(site(("spec.timeZone", name)))
+    assert problems(refusal.value) == [
+        f"spec.timeZone: no time zone {name} is known: write the IANA name of a time zone, as in "
+        "Europe/Berlin or UTC"
+    ]
+
+
+def test_every_time_zone_fits_into_the_field() -> None:
+    for name in available_timezones():
+        # Beside the zones of tzdata itself, hosts have copies in folders and links of their own.
+        if name[0].isupper():
+            assert Site.model_validate(site(("spec.timeZone", name))).spec.time_zone == name

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from backstay.controllers.keys import ObjectKey
+from fakes.core import NAMESPACE
 from fakes.lab import Lab
 
 REPLICATION: dict[str, Any] = {"class": "Gold", "rpo": "5m", "replication": {}}
@@ -51,6 +53,18 @@ async def test_an_expired_exception_stalls_the_policy_and_the_pair_goes_on(lab: 
     expired = ("True", "ExceptionExpired")
     assert lab.core.condition("gold", "Stalled", "ProtectionPolicy") == expired
     assert lab.core.condition("erp", "RPOMet") == ("True", "WithinRPO")
+    assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
+
+
+async def test_a_site_in_a_time_zone_that_nobody_knows_says_so_and_its_pairs_wait(lab: Lab) -> None:
+    """The API server has no list of zones, so that it lets this one in."""
+    body = lab.core.bodies[ObjectKey("Site", NAMESPACE, "muc")]
+    lab.core.pair("erp", lab.volumes(1))
+    lab.core.apply("Site", "muc", {**body["spec"], "timeZone": "Europe/Berlim"})
+    assert "or none that is valid" in await refused(lab, "SiteMissing")
+    assert lab.core.condition("muc", "Ready", "Site") == ("False", "InvalidSpec")
+    lab.core.apply("Site", "muc", {**body["spec"], "timeZone": "Europe/Berlin"})
+    await lab.core.live(120)
     assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
 
 

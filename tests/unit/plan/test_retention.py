@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -57,3 +57,69 @@ def test_hours_count_in_the_order_of_txg_when_the_clock_stepped_back() -> None:
     stepped = [*HOURLY[4:], *HOURLY[:4]]
     verdict = judge_points(stepped, Keep(last=1, hourly=1), {})
     assert list(verdict.keep) == [HOURLY[3]]
+
+
+def points(*times: str) -> list[str]:
+    """Points of ours at these times, in this order."""
+    moments = [datetime.fromisoformat(time) for time in times]
+    return [snapshot_name(at, SHORT, f"{i:04x}") for i, at in enumerate(moments)]
+
+
+def stay(names: list[str], keep: Keep) -> list[int]:
+    """Which of the names stay, by their place."""
+    return [names.index(name) for name in judge_points(names, keep, {}).keep]
+
+
+class TestWhereTheSiteIs:
+    def test_a_day_is_the_day_of_the_site(self) -> None:
+        evening = points("2026-11-22T22:30+00:00", "2026-11-22T23:30+00:00")
+        assert stay(evening, Keep(last=0, daily=2)) == [1]
+        assert stay(evening, Keep(last=0, daily=2, time_zone="Europe/Berlin")) == [0, 1]
+
+    def test_an_hour_that_the_clock_repeats_counts_as_two(self) -> None:
+        night = points(
+            "2026-10-25T02:20+02:00",
+            "2026-10-25T02:40+02:00",
+            "2026-10-25T02:20+01:00",
+            "2026-10-25T02:40+01:00",
+        )
+        berlin = Keep(last=0, hourly=9, daily=9, time_zone="Europe/Berlin")
+        assert stay(night, berlin) == [1, 3]
+        assert judge_points(night, berlin, {}).keep[night[3]] == ("hourly 9", "daily 9")
+
+    def test_an_hour_that_the_clock_skips_does_not_count(self) -> None:
+        night = points("2026-03-29T00:30+01:00", "2026-03-29T01:30+01:00", "2026-03-29T03:30+02:00")
+        assert stay(night, Keep(last=0, hourly=3, time_zone="Europe/Berlin")) == [0, 1, 2]
+
+    def test_a_day_that_the_calendar_skips_does_not_count(self) -> None:
+        week = points("2011-12-28T12:00-10:00", "2011-12-29T12:00-10:00", "2011-12-31T12:00+14:00")
+        assert stay(week, Keep(last=0, daily=3, time_zone="Pacific/Apia")) == [0, 1, 2]
+
+    def test_a_week_begins_on_monday_and_may_lie_in_two_years(self) -> None:
+        turn = points(
+            "2026-12-27T12:00+00:00",  # Sunday
+            "2026-12-28T12:00+00:00",  # Monday of 2026-W53
+            "2027-01-03T12:00+00:00",  # its Sunday
+            "2027-01-04T12:00+00:00",
+        )
+        assert stay(turn, Keep(last=0, weekly=9)) == [0, 2, 3]
+
+    def test_months_and_years_are_those_of_the_calendar(self) -> None:
+        leap = points(
+            "2027-12-31T23:30+00:00",
+            "2028-02-28T12:00+00:00",
+            "2028-02-29T22:30+00:00",
+            "2028-02-29T23:30+00:00",
+        )
+        assert stay(leap, Keep(last=0, monthly=9)) == [0, 3]
+        assert stay(leap, Keep(last=0, yearly=9)) == [0, 3]
+        berlin = Keep(last=0, monthly=9, time_zone="Europe/Berlin")
+        # The first is of January and the last of March there.
+        assert stay(leap, berlin) == [0, 2, 3]
+
+    def test_a_time_that_no_other_zone_has_is_taken_as_it_is(self) -> None:
+        ends = [
+            f"backstay_{year}.000Z_{SHORT}0000" for year in ("00010101T000000", "99991231T235959")
+        ]
+        for zone in ("America/New_York", "Pacific/Kiritimati"):
+            assert stay(ends, Keep(last=0, yearly=2, time_zone=zone)) == [0, 1]

@@ -46,6 +46,18 @@ def status(**conditions: str) -> dict[str, Any]:
         ({"Suspended": "True/Suspended"}, {}, ("Normal", "SuspendedEnded")),
         ({}, {"Reconciling": "True/Seeding"}, None),
         ({"Reconciling": "True/Seeding"}, {}, None),
+        ({}, {"Achievable": "Unknown/NotMeasured"}, None),
+        ({"Achievable": "Unknown/NotMeasured"}, {"Achievable": "True/PassesFit"}, None),
+        (
+            {"Achievable": "Unknown/NotMeasured"},
+            {"Achievable": "False/PassesTooLong"},
+            ("Warning", "PassesTooLong"),
+        ),
+        (
+            {"Achievable": "False/PassesTooLong"},
+            {"Achievable": "True/PassesFit"},
+            ("Normal", "PassesFit"),
+        ),
         ({"RPOMet": "True/WithinRPO"}, {"RPOMet": "False/RPOBreached"}, ("Warning", "RPOBreached")),
     ],
 )

@@ -173,3 +173,10 @@ def test_programs_get_the_chain_as_a_list() -> None:
     assert document["facts"][0].keys() == {"about", "state", "message"}
     assert document["pair"]["lagSeconds"] == 87
     assert document["nextSteps"] == ["nothing is to be done"]
+
+
+def test_passes_that_are_too_slow_are_a_bad_link_and_a_step_before_the_rpo_is_breached() -> None:
+    slow = reported.condition("Achievable", "False", "PassesTooLong", "315 s of 300 s: set it")
+    shown = told(reported.pair("erp", more=(slow,)))
+    assert ("achievable", "bad") in chain(shown)
+    assert shown.next_steps == ("315 s of 300 s: set it",)

@@ -41,13 +41,26 @@ LEAST_INTERVAL = "15s"
 
 
 class Retention(SpecModel):
-    """How many snapshots of ours stay on one side; the base of the next increment always does."""
+    """How many snapshots of ours stay on one side; the base of the next increment always does.
+
+    Hours, days, weeks, months and years are those of the side's Site (`spec.timeZone`); only those
+    that hold a snapshot count, and the newest of each stays.
+    """
 
     last: StrictInt = Field(default=1, ge=1, le=1000, description="The newest ones.")
     hourly: StrictInt = Field(
         default=0, ge=0, le=1000, description="One an hour, for so many hours."
     )
     daily: StrictInt = Field(default=0, ge=0, le=1000, description="One a day, for so many days.")
+    weekly: StrictInt = Field(
+        default=0, ge=0, le=1000, description="One a week from Monday on, for so many weeks."
+    )
+    monthly: StrictInt = Field(
+        default=0, ge=0, le=1000, description="One a month, for so many months."
+    )
+    yearly: StrictInt = Field(
+        default=0, ge=0, le=1000, description="One a year, for so many years."
+    )
 
 
 class ReplicationRetention(SpecModel):

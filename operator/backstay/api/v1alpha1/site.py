@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, TypeAlias
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, StrictInt
+from pydantic import AfterValidator, Field, StrictInt
 
 from backstay.api.kinds import AGE, Column, KindInfo, condition_column
 from backstay.api.rules import Keyed, Rule, Text
@@ -37,6 +38,25 @@ HostKey: TypeAlias = Annotated[
 DomainValue: TypeAlias = Annotated[
     str,
     Text("[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?", 63, "write a label value, as in fra-1"),
+]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError) as error:
+        # OSError: "Europe" is a folder of zones.
+        raise ValueError(f"no time zone {name} is known: {_ZONE_MESSAGE}") from error
+    return name
+
+
+_ZONE_MESSAGE = "write the IANA name of a time zone, as in Europe/Berlin or UTC"
+# The server checks the form only, it has no list of zones. The capital keeps out what lies beside
+# the zones on many hosts: posix/, right/, localtime.
+TimeZone: TypeAlias = Annotated[
+    str,
+    Text("[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", 64, _ZONE_MESSAGE),
+    AfterValidator(_known_zone),
 ]
 
 
@@ -122,6 +142,11 @@ class SiteSpec(SpecModel):
         min_length=1, max_length=32, description="The ZFS hosts of the site."
     )
     ssh: Ssh = Field(description="How the hosts are logged in to.")
+    time_zone: TimeZone = Field(
+        default="UTC",
+        description="Whose hours, days, weeks, months and years retention counts on the hosts of "
+        "the site, as in Europe/Berlin.",
+    )
 
     def host(self, name: str) -> Host | None:
         """Return the host of that name."""
