@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,7 +132,7 @@ def let_others_begin() -> None:
     until = time.monotonic() + 1
     size = (HOME / "log").stat().st_size
     while (HOME / "log").stat().st_size == size and time.monotonic() < until:
-        time.sleep(0.01)
+        threading.Event().wait(0.01)
 
 
 def zfs_get(words: list[str]) -> int:
