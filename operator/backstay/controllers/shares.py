@@ -15,7 +15,7 @@ from backstay.controllers.book import Book
 from backstay.controllers.hosts import HostFinder
 from backstay.controllers.registry import Registry
 from backstay.controllers.scheduler import Again
-from backstay.domain.pairs import Conflict, HostKey, PairState, Route, RouteTask
+from backstay.domain.pairs import Conflict, HostKey, PairState, PairTask, Route, RouteTask
 from backstay.plan.claims import refused_claims
 from backstay.plan.resolve import ResolvedPair, resolve_pair
 
@@ -45,6 +45,7 @@ class Shares:
         self._refused: dict[str, Conflict] = {}
         self._refused_at: object = None
         self._index: dict[Route, list[ResolvedPair]] = {}
+        self._sources: dict[HostKey, list[tuple[Route, PairTask]]] = {}
         self._indexed_at: object = None
 
     def resolve(self, namespace: str, name: str) -> ResolvedPair | Conflict | None:
@@ -92,21 +93,27 @@ class Shares:
         """The pairs with a share of the route that are neither suspended nor being deleted."""
         at = self._moment()
         if self._indexed_at != at:
-            self._index, self._indexed_at = self._resolve_all(), at
+            self._resolve_all()
+            self._indexed_at = at
         return self._index.get(route, [])
 
-    def _resolve_all(self) -> dict[Route, list[ResolvedPair]]:
-        """What `on_route` says of each route: with 10,000 pairs it is asked too often to look."""
-        found: dict[Route, list[ResolvedPair]] = {}
+    def _resolve_all(self) -> None:
+        """What `on_route` says of each route: with 10,000 pairs it is asked too often to look.
+
+        A suspended pair is on no route, but it still wants its points at the source.
+        """
+        self._index, self._sources = {}, {}
         claims = self._claims()
         for pair in self.registry.pairs():
             if pair.metadata.deletion_timestamp is not None:
                 continue
             resolved = self._resolve(pair, claims)
-            if isinstance(resolved, ResolvedPair) and not resolved.suspended:
-                for route in resolved.shares:
-                    found.setdefault(route, []).append(resolved)
-        return found
+            if isinstance(resolved, Conflict):
+                continue
+            for route, task in resolved.shares.items():
+                self._sources.setdefault(route.source, []).append((route, task))
+                if not resolved.suspended:
+                    self._index.setdefault(route, []).append(resolved)
 
     def _moment(self) -> object:
         """Equal as long as every pair resolves to the same."""
@@ -135,8 +142,17 @@ class Shares:
                 receive_roots=self.finder.receive_roots(route.target),
                 short_id=self.short_id,
                 pairs=tasks,
+                neighbours=self._neighbours(route, {r.key for r in chosen}),
             ),
             marks={r.key: self._mark(r.key) for r in chosen},
+        )
+
+    def _neighbours(self, route: Route, served: Collection[str]) -> tuple[PairTask, ...]:
+        """All that is asked of the route's source host but what a pass now serves."""
+        return tuple(
+            task
+            for other, task in self._sources.get(route.source, [])
+            if other != route or task.key not in served
         )
 
     def began(self, route: Route, share: RouteShare) -> None:

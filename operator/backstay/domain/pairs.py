@@ -62,6 +62,8 @@ class RouteTask:
     short_id: str
     """Short id of the installation, part of every snapshot name."""
     pairs: tuple[PairTask, ...]
+    neighbours: tuple[PairTask, ...] = ()
+    """What else is asked of the source host: not served now, but what it wants is not pruned."""
     in_flight: Mapping[str, int] = field(default_factory=dict)
     """Target datasets that this pass leaves alone, because a transfer of ours is under way or has
     just failed → about how many bytes are still to come.

@@ -26,7 +26,7 @@ from backstay.plan.checks import source_conflict
 from backstay.plan.commands import group_conflict, snapshot_commands, unused_names
 from backstay.plan.members import expand_members
 from backstay.plan.naming import bookmark_tag, is_ours
-from backstay.plan.pruning import Judged, judge_sets
+from backstay.plan.pruning import Judged, judge_sets, wanted_by_neighbours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,7 @@ def plan_local_pruning(alone: Alone) -> Prune:
     ]
     wanted = {ref for one in judged for ref in one.keep}
     doomed = dict.fromkeys(ref for one in judged for ref in one.remove)
+    wanted |= wanted_by_neighbours({ref.dataset for ref in doomed}, alone.source, alone.task)
     return Prune(snapshots=tuple(ref for ref in doomed if ref not in wanted), bookmarks=())
 
 

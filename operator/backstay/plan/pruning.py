@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from backstay.domain.pairs import Keep, Member, PairTask
+from backstay.domain.pairs import Keep, Member, PairTask, RouteTask
 from backstay.domain.steps import Prune
-from backstay.domain.zfs import LINEAGE, Bookmark, BookmarkRef, Dataset, Guid, Snapshot, SnapshotRef
+from backstay.domain.zfs import (
+    LINEAGE,
+    Bookmark,
+    BookmarkRef,
+    Dataset,
+    Guid,
+    HostListing,
+    Snapshot,
+    SnapshotRef,
+)
 from backstay.plan.basis import common_base, source_point
 from backstay.plan.naming import bookmark_tag, is_ours
 from backstay.plan.points import Held, group_point
@@ -64,12 +73,15 @@ def plan_pruning(seen: Seen) -> PruningPlan:
 
     A member that is in conflict, in flight or not whole at the target keeps everything; so does
     its group with the sets that it has. What several members share at the source goes only when
-    none of them wants it.
+    the policy of none of them wants it, be it at rest or not served by this pass.
     """
     groups = [group for pair in seen.task.pairs for group in _groups(pair, seen)]
     sources = [_judge_source(group, seen.task.short_id) for group in groups]
     wanted = {ref for judged in sources for ref in judged.keep}
     doomed = dict.fromkeys(ref for judged in sources for ref in judged.remove)
+    resting = [(d, group.keep_source) for group in groups for d in group.resting_sources]
+    wanted |= _wanted(resting, seen.task.short_id)
+    wanted |= wanted_by_neighbours({ref.dataset for ref in doomed}, seen.source, seen.task)
     targets = [_judge_target(group, seen.task.short_id) for group in groups]
     links = [link for group in groups for link in group.links]
     return PruningPlan(
@@ -201,6 +213,42 @@ def judge_sets(
         keep=tuple(_ref(s) for s in ours if s.name not in removed),
         remove=tuple(_ref(s) for s in ours if s.name in removed),
     )
+
+
+def wanted_by_neighbours(
+    names: Collection[str], source: HostListing, task: RouteTask
+) -> frozenset[SnapshotRef]:
+    """What the policies of pairs that a pass does not serve want of these datasets.
+
+    Each dataset is judged by itself: of a group's sets that keeps no less than judging the group.
+    """
+    lone: dict[str, list[Keep]] = {}
+    trees: dict[str, list[Keep]] = {}
+    for pair in task.neighbours:
+        for entry in pair.entries:
+            keeps = trees if entry.recursive else lone
+            keeps.setdefault(entry.source, []).append(pair.keep_source)
+    asked = [
+        (source.datasets[name], keep)
+        for name in names
+        for keep in (
+            *lone.get(name, ()),
+            *(keep for above in _with_parents(name) for keep in trees.get(above, ())),
+        )
+    ]
+    return _wanted(asked, task.short_id)
+
+
+def _wanted(asked: Sequence[tuple[Dataset, Keep]], short_id: str) -> frozenset[SnapshotRef]:
+    return frozenset(
+        ref for dataset, keep in asked for ref in judge_sets([dataset], keep, {}, short_id).keep
+    )
+
+
+def _with_parents(dataset: str) -> Iterator[str]:
+    while dataset:
+        yield dataset
+        dataset = dataset.rpartition("/")[0]
 
 
 def _ref(snapshot: Snapshot) -> SnapshotRef:

@@ -150,3 +150,20 @@ def test_what_is_on_the_route_is_the_pair_as_edited() -> None:
     (after,) = shares.on_route(route(1, 1))
     assert isinstance(before, ResolvedPair)
     assert (before.rpo_s, after.rpo_s) == (300, 600)
+
+
+def test_a_pass_knows_what_else_is_asked_of_its_source_host() -> None:
+    """Of a suspended pair, too: its data stays."""
+    shares = shares_of(
+        policy(),
+        *map(site, ("a1", "a2", "b1", "b2")),
+        P1,
+        pair_on(3, 1, 2),
+        changed(pair_on(4, 1, 1), spec={"suspend": True}),
+        changed(pair_on(5, 1, 1), deletionTimestamp="2030-01-01T00:00:00Z"),
+        pair_on(6, 2, 1),
+    )
+    share = shares.due(route(1, 1), START, 0.0)
+    assert share is not None
+    assert [p.key for p in share.task.pairs] == ["ns/p1"]
+    assert [p.key for p in share.task.neighbours] == ["ns/p3", "ns/p4"]

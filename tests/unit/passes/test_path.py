@@ -211,3 +211,22 @@ async def test_a_changed_preferred_site_moves_nothing(lab: Lab) -> None:
     assert lab.core.status("erp")["activeSite"] == "fra"
     assert lab.equal("d0")
     assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
+
+
+@pytest.mark.rule("Pruning keeps the chain")
+async def test_a_pair_that_is_passed_more_often_prunes_nothing_that_another_one_wants(
+    lab: Lab,
+) -> None:
+    """Two policies for one source: one keeps much and looks seldom."""
+    lab.volumes(1)
+    for name, rpo, last in (("long", "1h", 9), ("short", "5m", 1)):
+        lab.core.policy(
+            name, rpo=rpo, retention={"source": {"last": last}, "target": {"last": last}}
+        )
+        place = ("tank/vm/d0", f"backup/backstay/{name}")
+        lab.core.pair(name, {"d0": place}, policyRef={"name": name})
+    for _ in range(30):
+        lab.a.write("tank/vm/d0", 5000)
+        await lab.core.live(151)
+    assert 9 <= len(lab.a.dataset("tank/vm/d0").snapshots) <= 10
+    assert len(lab.b.dataset("backup/backstay/short").snapshots) == 1

@@ -175,3 +175,9 @@ class TestPruning:
             pair("x", keep=Keep(last=1)), pair("x", key="dr/second", keep=Keep(last=2))
         )
         assert gone(alone(situation)) == {"x": "b"}
+
+    def test_keeps_what_a_pair_wants_whose_target_answers(self) -> None:
+        generous = pair("x", key="dr/generous", keep=Keep(last=3))
+        situation = world(source={"x": "a# b c d e"}, target={"x": "a"}, keep=Keep(last=1))
+        assert gone(alone(situation)) == {"x": "b c d"}
+        assert gone(alone(situation.with_task(neighbours=(generous,)))) == {"x": "b"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from backstay.domain.pairs import Entry, Keep
+from backstay.domain.pairs import Entry, Keep, PairTask
 from backstay.domain.steps import Prune
 from backstay.domain.zfs import BookmarkRef, SnapshotRef
 from backstay.plan.naming import snapshot_name
@@ -20,6 +20,7 @@ from unit.plan.sides import (
     source,
     source_of,
     target_of,
+    tree,
     world,
 )
 
@@ -84,6 +85,44 @@ class TestSource:
             ),
         )
         both = situation.with_target(datasets={**situation.target.datasets, target_of("y"): other})
+        assert gone(plan_pruning(both.seen).source) == {"x": "a"}
+
+    @pytest.mark.parametrize(
+        ("other", "goes"),
+        [
+            (pair("x"), "a"),
+            (tree("x"), "a"),
+            (tree("x/below"), "a b c"),
+            (pair("y"), "a b c"),
+        ],
+    )
+    def test_keeps_what_a_pair_wants_that_this_pass_does_not_serve(
+        self, other: PairTask, goes: str
+    ) -> None:
+        generous = replace(other, key="dr/generous", keep_source=Keep(last=3))
+        situation = world(source={"x": "a b c d#"}, target={"x": "d"})
+        served = situation.with_task(neighbours=(generous,))
+        assert gone(plan_pruning(served.seen).source) == {"x": goes}
+
+    def test_of_a_child_keeps_what_the_pair_of_a_tree_above_it_wants(self) -> None:
+        generous = replace(tree("t", key="dr/generous"), keep_source=Keep(last=2))
+        situation = world(source={"t/x": "a b c#"}, target={"t/x": "c"})
+        served = situation.with_task(neighbours=(generous,))
+        assert gone(plan_pruning(served.seen).source) == {"x": "a"}
+
+    def test_of_two_pairs_keeps_what_the_one_at_rest_wants(self) -> None:
+        """Its target was written to, say; its base has a bookmark, its older points have none."""
+        generous = replace(
+            pair(key="dr/generous"),
+            keep_source=Keep(last=3),
+            entries=(Entry(name="x", source=source_of("x"), target=target_of("y")),),
+        )
+        situation = world(source={"x": "a b c d#"}, target={"x": "d"}, pairs=(pair("x"), generous))
+        strange = replace(
+            situation.target.datasets[target_of("x")], name=target_of("y"), properties={}
+        )
+        both = situation.with_target(datasets={**situation.target.datasets, strange.name: strange})
+        assert both.conflict("y") == "TargetHasForeignData"
         assert gone(plan_pruning(both.seen).source) == {"x": "a"}
 
     def test_names_each_by_identity(self) -> None:
