@@ -100,7 +100,7 @@ def test_an_installed_program_serves_and_stays(folder: Path) -> None:
     for _ in range(2):
         client = Client([str(installed), "serve"])
         nonces.add(client.greeting["nonce"])
-        assert client.greeting["program"] == [sys.executable, "-I", str(installed)]
+        assert client.greeting["program"] == [sys.executable, "-I", "-S", str(installed)]
         assert (folder / f"{client.greeting['nonce']}.sock").exists()
         assert client.close() == 0
     assert len(nonces) == 2
