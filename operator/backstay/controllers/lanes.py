@@ -6,12 +6,17 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import structlog
+
 from backstay.act.route import Hands, missing_transfers, send_pipe, why_missing
+from backstay.api.words import Reason
 from backstay.domain.errors import BackstayError
 from backstay.domain.pairs import Conflict, HostKey, Moved, Route
 from backstay.domain.steps import Pipe, Resume, Seed, Transfer
 from backstay.plan.transfers import Lane
 from backstay.ports.host import SurveyRequest
+
+log = structlog.get_logger(__name__)
 
 LANES_A_ROUTE = 2
 """Lanes of a kind side by side on one route: a second one fills the pauses of the first, more only
@@ -144,6 +149,13 @@ class Lanes:
             listing = await hands.target.survey(SurveyRequest(roots=((target, False),), sync=False))
         except BackstayError as error:
             return Conflict(reason=error.reason, message=error.message)
+        except Exception as bug:
+            # A fault of ours: said in the status, tried again ever later, and others go on.
+            log.exception("lane-failed", route=str(run.route), target=target)
+            return Conflict(
+                reason=Reason.INTERNAL_ERROR,
+                message=f"a fault of backstay itself, please report it: {bug!r}",
+            )
         if not missing_transfers(pipe, listing):
             run.to_come[target] = 0
             pair, _ = run.owners[target]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from typing import Any, NoReturn
+
 import pytest
 
 from fakes.lab import Lab
@@ -27,3 +30,27 @@ async def test_an_interrupted_increment_does_not_wait_for_the_seeds_of_others(la
         end.set()
     await lab.core.live(200)
     assert lab.equal(*members)
+
+
+@pytest.mark.rule("Isolation")
+async def test_a_lane_that_dies_of_a_fault_of_ours_is_said_logged_and_tried_ever_later(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, logs: list[MutableMapping[str, Any]]
+) -> None:
+    tries = 0
+
+    async def no_more_processes(*_args: object) -> NoReturn:
+        nonlocal tries
+        tries += 1
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lab.core, "transfer", no_more_processes)
+        lab.core.pair("erp", lab.volumes(1))
+        await lab.core.live(1200)
+        assert lab.core.condition("erp", "Ready") == ("False", "InternalError")
+        assert "Resource temporarily unavailable" in lab.core.message("erp", "Ready")
+        assert 4 <= tries <= 12
+        assert {log["event"] for log in logs if log["log_level"] == "error"} == {"lane-failed"}
+    await lab.core.live(300)
+    assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
+    assert lab.equal("d0")
