@@ -24,6 +24,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from backstay.domain.zfs import Guid
+from backstay.plan.naming import short_id
 from fakes.faults import RequestFaults, TransferFaults
 from fakes.zfs import FakeDataset, FakePool, FakeSnapshot, ZfsError
 
@@ -35,7 +36,7 @@ KIB, MIB, GIB = 1024, 1024**2, 1024**3
 TXG_S = 5.0
 """`zfs_txg_timeout`: how long a write may stay invisible without a sync."""
 INSTALLATION = "backstay/backstay"
-SHORT_ID = "0badcafe"
+SHORT_ID = short_id(INSTALLATION)
 
 
 class World:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -16,7 +17,9 @@ from backstay.controllers.shares import Shares
 from backstay.domain import pairs
 from backstay.domain.errors import BackstayError
 from backstay.domain.pairs import Route
+from backstay.domain.zfs import WRITER, HostListing
 from backstay.plan.lineages import lineages_between
+from backstay.plan.naming import short_id
 from backstay.plan.pruning import plan_farewell
 from backstay.plan.resolve import pair_entries
 from backstay.ports.host import SurveyRequest
@@ -106,13 +109,30 @@ class Farewell:
         lineages = self._shares.book.lineages.get((key, route))
         if lineages is None:
             # No pass of ours has seen the pair: the target knows.
-            target = await finder.find(route.target)
-            roots = tuple((e.target, e.recursive) for e in entries)
-            replicas = await target.survey(SurveyRequest(roots=roots, sync=False))
-            lineages = lineages_between(entries, listing, replicas)
+            lineages = await self._lineages_of(route, entries, listing)
         prune = plan_farewell(listing.datasets, lineages)
         failures = await source.prune(prune) if prune.bookmarks else ()
         return [failure.message for failure in failures]
+
+    async def _lineages_of(
+        self, route: Route, entries: Sequence[pairs.Entry], source: HostListing
+    ) -> frozenset[str]:
+        """What ties the pair to its replicas; those that another installation writes are not ours.
+
+        Its bookmarks bear the same lineages: it would have to send everything anew.
+        """
+        target = await self._shares.finder.find(route.target)
+        targets = {e.target: e.recursive for e in entries}
+        above = {dataset for t in targets for dataset in _upwards(t)} - targets.keys()
+        roots = (*targets.items(), *((dataset, False) for dataset in sorted(above)))
+        found = await target.survey(SurveyRequest(roots=roots, sync=False))
+        mine = [e for e in entries if not _is_anothers(e.target, found, self._shares.short_id)]
+        replicas = {
+            name: dataset
+            for name, dataset in found.datasets.items()
+            if any(e.target in _upwards(name) for e in mine)
+        }
+        return lineages_between(mine, source, replace(found, datasets=replicas))
 
     async def _warn(self, entry: Entry, problem: str) -> None:
         said = (
@@ -124,6 +144,19 @@ class Farewell:
             await self._kube.emit_event(entry.ref, notice)
         except BackstayError as error:
             log.warning("event-failed", pair=str(entry.ref), why=error.message)
+
+
+def _upwards(dataset: str) -> list[str]:
+    """The dataset itself and all above it, the nearest first."""
+    parts = dataset.split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
+def _is_anothers(replica: str, target: HostListing, own_short_id: str) -> bool:
+    """Whether the nearest writer above a replica is another installation."""
+    marks = [target.datasets[d].properties for d in _upwards(replica) if d in target.datasets]
+    writer = next((mark[WRITER] for mark in marks if WRITER in mark), None)
+    return writer is not None and short_id(writer.partition(":")[2]) != own_short_id
 
 
 def _key(entry: Entry) -> str:

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from backstay.plan.naming import short_id
+from fakes.core import Core
 from fakes.lab import Lab
 
 
@@ -133,6 +135,31 @@ async def test_a_pass_that_waited_for_the_farewell_does_not_work_for_the_one_who
     before = list(lab.world.commands)
     await waiting
     assert lab.world.commands == before
+
+
+@pytest.mark.rule("Single writer, fenced at the host")
+@pytest.mark.parametrize("is_seeded", [True, False])
+async def test_a_strangers_pair_of_the_same_datasets_takes_none_of_our_bookmarks_along(
+    lab: Lab, is_seeded: bool
+) -> None:
+    """A second installation that never passed its pair would find the lineages on our replica."""
+    if not is_seeded:
+        lab.world.transfer_faults.pause(after_bytes=0)
+    lab.core.pair("erp", lab.volumes(1))
+    await lab.core.live(100)
+    before = list(lab.a.dataset("tank/vm/d0").bookmarks)
+    name = "elsewhere/backstay"
+    other = Core(lab.world, installation=name, short_id=short_id(name))
+    other.site("fra", lab.a)
+    other.site("muc", lab.b, roots=("backup/backstay",))
+    other.policy()
+    other.pair("erp", lab.known(1), suspend=True)
+    await other.live(30)
+    other.delete("ReplicationPair", "erp")
+    await other.live(30)
+    assert other.registry.pairs() == ()
+    assert before
+    assert lab.a.dataset("tank/vm/d0").bookmarks == before
 
 
 @pytest.mark.rule("No implicit destruction")

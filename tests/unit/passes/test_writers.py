@@ -9,6 +9,7 @@ import pytest
 
 from backstay.domain.steps import Seed
 from backstay.domain.zfs import WRITER
+from backstay.plan.naming import short_id
 from fakes.core import Core
 from fakes.faults import RequestFault, RequestFaults
 from fakes.lab import Lab
@@ -16,7 +17,7 @@ from fakes.truths import nothing_destructive
 from fakes.world import INSTALLATION
 
 OTHER = "elsewhere/backstay"
-OTHER_SHORT = "feedface"
+OTHER_SHORT = short_id(OTHER)
 
 
 def successor(lab: Lab, *, term: int = 2) -> Core:
