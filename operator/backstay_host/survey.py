@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,21 +114,27 @@ class _Listing:
     roots: list[tuple[bool, list[str]]] = field(default_factory=list)
 
     def read_lists(self, wanted: Sequence[Sequence[str]]) -> None:
-        """Datasets and points of (recursive roots, single roots); absent ones are left out."""
-        vectors: list[list[str]] = []
+        """Datasets and points of (recursive roots, single roots); absent ones are left out.
+
+        Points only when all datasets were read: `written` counts from the newest snapshot. One
+        that somebody takes in between is then seen, and asked for anew by `read_written`; the
+        other way round, its data would pass for part of the snapshot before it.
+        """
         for recursive, roots in zip((True, False), wanted, strict=True):
-            for chunk in argv.chunks(list(dict.fromkeys(roots))):
-                vectors.append(argv.list_datasets(chunk, recursive))
-                vectors.append(argv.list_points(chunk, recursive))
-                self.roots.append((recursive, chunk))
+            self.roots += [(recursive, c) for c in argv.chunks(list(dict.fromkeys(roots)))]
+        for text in self._lists(argv.list_datasets):
+            self._keep_datasets(text)
+        for text in self._lists(argv.list_points):
+            self._keep_points(text)
+
+    def _lists(self, vector: Callable[[Sequence[str], bool], list[str]]) -> list[str]:
+        """What the lists of all roots say, read side by side."""
+        vectors = [vector(chunk, recursive) for recursive, chunk in self.roots]
         ended = self.request.read_all(vectors)
         self.request.commands += vectors
-        for index, done in enumerate(ended):
+        for done in ended:
             refuse_other_errors("zfs list", done.status, done.err)
-            if index % 2 == 0:
-                self._keep_datasets(done.out)
-            else:
-                self._keep_points(done.out)
+        return [done.out for done in ended]
 
     def _keep_datasets(self, text: str) -> None:
         for row in parsing.rows(text, len(argv.DATASET_COLUMNS)):

@@ -50,6 +50,11 @@ class World:
         path.write_text(json.dumps(state))
         return int(thing["guid"])
 
+    def meanwhile(self, things: dict[str, dict[str, Any]]) -> None:
+        """These things come to be, or get these facts, right after the next `zfs list`."""
+        path = self.home / "state.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "meanwhile": things}))
+
     def trouble(self, tool_verb: str, **said: Any) -> None:
         """`zfs-list` and the like say this instead of what they would."""
         (self.home / tool_verb).write_text(json.dumps(said))

@@ -85,6 +85,23 @@ def test_written_is_told_since_the_newest_snapshot_of_ours(world: World) -> None
     assert told["tank/c"] == ("", -1)
 
 
+@pytest.mark.rule("RPO truth")
+def test_a_snapshot_that_others_take_while_we_look_hides_nothing_that_was_written(
+    world: World,
+) -> None:
+    """`written` counts from theirs then, which holds what ours does not."""
+    ours = OURS.format(1)
+    world.put("tank/a", written=4096, since={ours: 4096})
+    world.put(f"tank/a@{ours}")
+    theirs = {"guid": 7, "createtxg": 99, "props": {}}
+    world.meanwhile({"tank/a@manual": theirs, "tank/a": {"written": 0}})
+    facts = _facts(world, _survey(("tank/a", False)))["tank/a"]
+    assert (facts["since"], facts["written_since"]) == (ours, 4096)
+    datasets, points = [c for c in world.log if c["argv"][1:3] == ["list", "-Hp"]][1:3]
+    assert "snapshot,bookmark" in points["argv"]
+    assert str(datasets["pid"]) in points["after"]
+
+
 @pytest.mark.rule("Negotiated capabilities")
 @pytest.mark.fault("forged user property")
 @pytest.mark.parametrize(("version", "as_json"), [("2.3.9-1", True), ("2.2.4", False)])
