@@ -252,7 +252,7 @@ class FakePort:
                 self._middle(fault)
             try:
                 self.check_writer(item.dataset, optional=True)
-                self._destroy(item)
+                self.destroy(item)
             except (ZfsError, Refused) as refused:
                 failures.append(
                     ItemFailure(name=item.full_name, reason=refused.reason, message=refused.message)
@@ -260,7 +260,8 @@ class FakePort:
         self._leave(fault)
         return tuple(failures)
 
-    def _destroy(self, item: SnapshotRef | BookmarkRef) -> None:
+    def destroy(self, item: SnapshotRef | BookmarkRef) -> None:
+        """`zfs destroy` of one item of a prune."""
         pool = self.host.pool_of(item.dataset)
         found = pool.datasets.get(item.dataset)
         if found is None:

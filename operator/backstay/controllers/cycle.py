@@ -5,6 +5,7 @@ The operator and the preview run this same code: the preview's ports only say wh
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import Counter
 from collections.abc import Callable
@@ -24,8 +25,9 @@ from backstay.act.route import (
     take_snapshots,
     why_missing,
 )
+from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Moved, Route, RouteObservation
-from backstay.domain.steps import Pipe, PipeOutcome, Transfer
+from backstay.domain.steps import Pipe, PipeOutcome, Prune, Transfer
 from backstay.domain.zfs import HostListing
 from backstay.observe.route import confirm_targets, with_made
 from backstay.plan.local import Alone, plan_local_pruning, plan_local_snapshots
@@ -69,6 +71,8 @@ class Cycle:
     clock: Clock
     hooks: CycleHooks
     failures: dict[str, Conflict] = field(default_factory=dict)
+    unpruned: dict[str, Conflict] = field(default_factory=dict)
+    """Dataset of either side → why something of it is still there that was to go."""
     moved: dict[str, Moved] = field(default_factory=dict)
     """By pair: its last transfer that has ended."""
 
@@ -93,12 +97,11 @@ class Cycle:
 
         await self._transfer()
 
-        pruning = plan_pruning(self.seen)
-        self._note(await prune_sides(self.hands, pruning.source, pruning.target))
+        await self._prune()
 
     def outcome(self) -> Outcome:
         """What was done so far."""
-        return Outcome(failures=self.failures, moved=self.moved)
+        return Outcome(failures=self.failures, unpruned=self.unpruned, moved=self.moved)
 
     async def _transfer(self) -> None:
         plan = plan_transfers(self.seen)
@@ -118,6 +121,32 @@ class Cycle:
             target=await self._read_target(tuple(t.target_dataset for t in pipe.transfers))
         )
         self._judge(pipe, outcome)
+
+    async def _prune(self) -> None:
+        """What could not go is said at its dataset, all of a side when its request failed.
+
+        What others hold, clone or use is passed over: they have a right to.
+        """
+        plan = plan_pruning(self.seen)
+        done = await prune_sides(self.hands, plan.source, plan.target)
+        sides = ((self.hands.source, plan.source), (self.hands.target, plan.target))
+        for name, why in done.failures.items():
+            if why.reason == Reason.SOURCE_BUSY:
+                continue
+            said = replace(why, message=f"{name} was not pruned: {why.message}")
+            of_host = [d for host, step in sides if host.name == name for d in _datasets(step)]
+            for dataset in of_host or [re.split("[@#]", name)[0]]:
+                self.unpruned.setdefault(dataset, said)
+        if done.failures:
+            item, first = next(iter(done.failures.items()))
+            log.warning(
+                "prune-failed",
+                route=str(self.route),
+                items=len(done.failures),
+                first=item,
+                reason=first.reason,
+                why=first.message,
+            )
 
     def _judge(self, pipe: Pipe, outcome: PipeOutcome) -> None:
         """What the target holds counts, not exit codes (rule *Commit truth*)."""
@@ -156,3 +185,7 @@ class Cycle:
             self.hooks.progress(pipe.transfers[index].target_dataset, moved)
 
         return report
+
+
+def _datasets(step: Prune) -> list[str]:
+    return [s.dataset for s in step.snapshots] + [b.dataset for b in step.bookmarks]

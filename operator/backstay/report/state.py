@@ -30,11 +30,12 @@ from backstay.plan.replication import Seen, decide_groups
 class Outcome:
     """What a pass did on its route.
 
-    `failures`: dataset of either side → why its last step failed. `moved`: by pair, its last
-    transfer that has ended since the pass before.
+    `failures`: dataset of either side → why its last step failed; `unpruned`: why something of it
+    did not go. `moved`: by pair, its last transfer that has ended since the pass before.
     """
 
     failures: Mapping[str, Conflict] = field(default_factory=dict)
+    unpruned: Mapping[str, Conflict] = field(default_factory=dict)
     moved: Mapping[str, Moved] = field(default_factory=dict)
 
 
@@ -161,7 +162,9 @@ def _member_state(member: Member, view: RouteView, unchanged: bool) -> MemberSta
     replica = target.datasets.get(member.target) if isinstance(target, HostListing) else None
     point = newest_point(replica, view.task.short_id)
     conflict = None if view.seen is None else view.seen.conflicts.get(member.target)
-    failure = outcome.failures.get(member.target) or outcome.failures.get(member.source)
+    whys = outcome.failures, outcome.unpruned  # what moves data comes first
+    sides = member.target, member.source
+    failure = next((why[side] for why in whys for side in sides if side in why), None)
     return MemberState(
         name=member.name,
         source=member.source,
