@@ -141,9 +141,16 @@ class Streams:
         self._next_alive = 0.0
 
     def listen(self) -> None:
-        """Streams can connect."""
-        self._listener.bind(str(places.socket_path(self._host.nonce)))
+        """Streams can connect.
+
+        The socket has its name only when it listens: a session that sweeps takes one that does
+        not for a dead one's.
+        """
+        path = places.socket_path(self._host.nonce)
+        unborn = path.with_suffix(".new")
+        self._listener.bind(str(unborn))
         self._listener.listen(64)
+        unborn.rename(path)
         threading.Thread(target=self._accept, name="streams", daemon=True).start()
 
     def issue(self, request: Request, body: Ticket) -> Ticketed:
@@ -229,6 +236,8 @@ class Streams:
         outcomes: list[Any] | None = None
         try:
             stream = self._admit(link)
+            if stream is not None:
+                self._instruct(stream, link)
             while stream is not None and (frame := read_frame(link.recv)) is not None:
                 if "ended" in frame:
                     outcomes = frame["ended"]
@@ -251,6 +260,10 @@ class Streams:
                 link.sendall(encode_frame({"refused": "no such ticket"}))
                 return None
             stream.admitted = True
+        return stream
+
+    def _instruct(self, stream: Stream, link: socket.socket) -> None:
+        """The stream's process has its orders; `OSError` when it is gone already."""
         orders = {
             "orders": to_json(stream.body),
             "installation": stream.installation,
@@ -259,7 +272,6 @@ class Streams:
         }
         stream.admit(link, orders)
         link.settimeout(None)
-        return stream
 
     def _finish(self, stream: Stream, outcomes: list[Any] | None) -> None:
         if outcomes is None:

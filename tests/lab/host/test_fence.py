@@ -42,7 +42,7 @@ def test_killing_serve_ends_its_streams_without_late_effects(
         f"kill -9 $(pgrep -f 'python3 -I -c' | while read p; do "
         f"ls -l /proc/$p/fd /proc/$p/map_files 2>/dev/null | grep -q {nonce} && echo $p; done; "
         f"fuser /run/backstay/{nonce}.sock 2>/dev/null; "
-        f"ss -xlpH src /run/backstay/{nonce}.sock | grep -o 'pid=[0-9]*' | cut -d= -f2)"
+        f"ss -xlpH | grep {nonce} | grep -o 'pid=[0-9]*' | cut -d= -f2)"
     )
     scene.client.closed.wait(20)
     second = connect(scene.host)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 
 import pytest
 
-from backstay_host import protocol
+from backstay_host import places, protocol, tickets
+from backstay_host.children import Children
 from backstay_host.codec import encode_frame
+from backstay_host.request import Host
 from unit.host.client import HostError
 from unit.host.conftest import World
 
@@ -166,3 +169,24 @@ def test_a_killed_session_leaves_files_that_the_next_one_sweeps(world: World) ->
     second.request("hello", protocol.Hello())
     assert not left.exists()
     assert not left.with_suffix(".zip").exists()
+
+
+def test_a_session_that_sweeps_leaves_one_that_is_about_to_listen_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Swept(socket.socket):
+        def listen(self, backlog: int = 1) -> None:
+            places.sweep()
+            super().listen(backlog)
+
+    folder = world.home / "run"
+    monkeypatch.setattr(places, "RUN_FOLDER", folder)
+    monkeypatch.setattr(socket, "socket", Swept)
+    (folder / "ab12.zip").touch()
+    streams = tickets.Streams(Host(Children(), "ab12"), lambda _: None)
+    streams.listen()
+    places.sweep()
+    assert sorted(path.name for path in folder.iterdir()) == ["ab12.sock", "ab12.zip"]
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(places.socket_path("ab12")))
+    streams.end(0)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 from typing import Any
 
 import pytest
 
 from backstay_host import protocol
+from backstay_host.codec import encode_frame
 from unit.host.client import Client, HostError
 from unit.host.conftest import World
 
@@ -237,3 +240,18 @@ def test_a_dry_ticket_shows_the_commands_and_admits_nobody(world: World) -> None
     made = client.request("ticket", protocol.Ticket([order], []), dry=True)
     assert made == {"ticket": "", "command": []}
     assert client.commands == [["zfs", "send", "-Lec", "-vP", "-i", "tank/v@a", "tank/v@b"]]
+
+
+@pytest.mark.fault("kill -9 of host program or ssh before the send")
+def test_a_stream_that_dies_before_it_has_its_orders_has_ended(world: World) -> None:
+    """Else the session would wait for it, and never be idle."""
+    client = world.connect(claim=1)
+    made = client.request("ticket", protocol.Ticket([_source(world)], []))
+    client.process.send_signal(signal.SIGSTOP)
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(world.home / "run" / f"{client.greeting['nonce']}.sock"))
+        link.sendall(encode_frame({"ticket": made["ticket"]}))
+    client.process.send_signal(signal.SIGCONT)
+    assert _reasons(client.ended(made["ticket"], timeout_s=10)) == [("", "StreamLost")]
+    client.request("goodbye", protocol.Goodbye())
+    assert client.process.wait(10) == 0
