@@ -21,8 +21,8 @@ EMPTY_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "manage
 # The operator and the program at the hosts have one clock each, and one loop that outlives a bug.
 CLOCKS = ("operator/backstay/adapters/clock.py", "operator/backstay_host/clock.py")
 LOOPS = (
-    "operator/backstay/controllers/passes.py",
     "operator/backstay/controllers/lanes.py",
+    "operator/backstay/controllers/passes.py",
     "operator/backstay_host/serve.py",
 )
 WALL_CLOCK = frozenset(

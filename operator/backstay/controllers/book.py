@@ -162,6 +162,11 @@ class Book:
             why=why, member=member, count=count, not_before_s=now_s + pause
         )
 
+    def failed_before(self, route: Route, target: str) -> int:
+        """How often in a row the member of this target has failed."""
+        trouble = self._troubles.get((route, target))
+        return 0 if trouble is None else trouble.count
+
     def healed(self, route: Route, target: str) -> None:
         """The member went through: it shares a pipe again."""
         self._troubles.pop((route, target), None)

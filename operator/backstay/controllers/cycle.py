@@ -28,7 +28,7 @@ from backstay.act.route import (
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Moved, Route, RouteObservation
 from backstay.domain.steps import Pipe, PipeOutcome, Prune, Transfer
-from backstay.domain.zfs import BookmarkRef, HostListing, SnapshotRef
+from backstay.domain.zfs import HostListing
 from backstay.observe.route import confirm_targets, with_made
 from backstay.plan.local import Alone, plan_local_pruning, plan_local_snapshots
 from backstay.plan.pruning import plan_pruning
@@ -188,5 +188,4 @@ class Cycle:
 
 
 def _datasets(step: Prune) -> list[str]:
-    doomed: tuple[SnapshotRef | BookmarkRef, ...] = (*step.snapshots, *step.bookmarks)
-    return [item.dataset for item in doomed]
+    return [s.dataset for s in step.snapshots] + [b.dataset for b in step.bookmarks]

@@ -35,6 +35,7 @@ from backstay.plan.direction import replicas_alone, reversed_pairs
 from backstay.plan.local import Alone
 from backstay.plan.members import expand_members, has_member
 from backstay.plan.replication import Seen, decide_groups, lineage_of, see_route
+from backstay.plan.transfers import Lane
 from backstay.ports.clock import Clock
 from backstay.ports.host import HostPort, TransferPort
 from backstay.report.state import Outcome, RouteView, pair_states
@@ -239,10 +240,20 @@ class RoutePasses:
             self._fail(route, target, owners[target], why)
 
         return CycleHooks(
-            start_lane=lambda lane, hands: self.lanes.start(route, lane, hands, owners),
+            start_lane=lambda lane, hands: self.lanes.start(
+                route, self._patient(route, lane), hands, owners
+            ),
             failed=failed,
             progress=lambda target, moved: self._hooks.progress(route, target, moved),
         )
+
+    def _patient(self, route: Route, lane: Lane) -> Lane:
+        """The lane, with what is known of failures so far: a slow disk needs more time."""
+        counts = [
+            self._book.failed_before(route, pipe.transfers[0].target_dataset) for pipe in lane.pipes
+        ]
+        pipes = zip(lane.pipes, counts, strict=True)
+        return Lane(pipes=tuple(replace(pipe, failed_before=count) for pipe, count in pipes))
 
     async def _reach(
         self, key: HostKey, roots: tuple[str, ...]

@@ -127,6 +127,8 @@ class Pipe:
     """
 
     transfers: tuple[Transfer, ...]
+    failed_before: int = 0
+    """How often in a row: each time it may stand still for longer (rule *Deadlines*)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

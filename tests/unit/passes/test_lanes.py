@@ -54,3 +54,18 @@ async def test_a_lane_that_dies_of_a_fault_of_ours_is_said_logged_and_tried_ever
     await lab.core.live(300)
     assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
     assert lab.equal("d0")
+
+
+@pytest.mark.rule("Deadlines")
+async def test_a_stream_is_told_how_often_it_has_failed_until_it_arrives(lab: Lab) -> None:
+    """It may stand still for longer each time."""
+    for nth in (1, 2, 3):
+        lab.world.transfer_faults.cut(after_bytes=100, nth=nth)
+    lab.core.pair("erp", lab.volumes(1))
+    await lab.core.live(600)
+    assert lab.equal("d0")
+    lab.a.write("tank/vm/d0", 4096)
+    lab.world.transfer_faults.cut(after_bytes=100)
+    await lab.core.live(600)
+    assert lab.equal("d0")
+    assert [pipe.failed_before for pipe in lab.core.pipes] == [0, 1, 2, 3, 0, 1]

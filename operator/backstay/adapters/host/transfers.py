@@ -23,6 +23,8 @@ from backstay_host import protocol as wire
 
 STALL_S = 60.0
 """No byte for so long: the hosts kill the stream themselves (rule *Deadlines*)."""
+STALL_CAP_S = 1800.0
+"""A stream that has failed may stand still twice as long the next time, up to this."""
 STALL_MARGIN_S = 20.0
 """So much later the operator does, in case that a host does not answer at all."""
 START_S = 60.0
@@ -57,16 +59,19 @@ class OpenSshTransfers:
             await sender.order(self._sends(pipe))
             await receiver.order(self._receives(pipe))
             receiver.progress = progress
-            await self._relay(sender, receiver)
+            await self._relay(sender, receiver, self._patience_s(pipe))
         return _outcome(pipe, sender, receiver, self._clock.monotonic_s() - began_s)
 
     def _sends(self, pipe: Pipe) -> wire.Ticket:
         orders = [translate.send_order(t) for t in pipe.transfers]
-        return wire.Ticket(sends=orders, receives=[], stall_s=self._stall_s)
+        return wire.Ticket(sends=orders, receives=[], stall_s=self._patience_s(pipe))
 
     def _receives(self, pipe: Pipe) -> wire.Ticket:
         orders = [translate.receive_order(t) for t in pipe.transfers]
-        return wire.Ticket(sends=[], receives=orders, stall_s=self._stall_s)
+        return wire.Ticket(sends=[], receives=orders, stall_s=self._patience_s(pipe))
+
+    def _patience_s(self, pipe: Pipe) -> float:
+        return min(self._stall_s * 2.0 ** min(pipe.failed_before, 10), STALL_CAP_S)
 
     async def _preview(self, source: DryRunHost, target: DryRunHost, pipe: Pipe) -> PipeOutcome:
         await source.would("ticket", self._sends(pipe))
@@ -75,7 +80,7 @@ class OpenSshTransfers:
             completed=len(pipe.transfers), sent_bytes=0, duration_s=0.0, failure=None
         )
 
-    async def _relay(self, sender: _Side, receiver: _Side) -> None:
+    async def _relay(self, sender: _Side, receiver: _Side, stall_s: float) -> None:
         """Both ssh processes were started, joined, watched and waited for."""
         await asyncio.gather(sender.prepare(), receiver.prepare())
         read_end, write_end = os.pipe()
@@ -87,7 +92,7 @@ class OpenSshTransfers:
             os.close(read_end)
             os.close(write_end)
         courses = {
-            asyncio.create_task(self._watch(sender, receiver)),
+            asyncio.create_task(self._watch(sender, receiver, stall_s)),
             asyncio.create_task(_both_ended(sender, receiver)),
         }
         try:
@@ -97,14 +102,14 @@ class OpenSshTransfers:
                 course.cancel()
             await asyncio.gather(*courses, return_exceptions=True)
 
-    async def _watch(self, sender: _Side, receiver: _Side) -> None:
+    async def _watch(self, sender: _Side, receiver: _Side, stall_s: float) -> None:
         """Return once nothing has moved for too long, or a control connection was lost."""
         seen, since_s = -1, self._clock.monotonic_s()
         while sender.lost is None and receiver.lost is None:
             moved = sender.moved_bytes + receiver.moved_bytes
             if moved != seen:
                 seen, since_s = moved, self._clock.monotonic_s()
-            limit_s = self._stall_s + STALL_MARGIN_S + (0.0 if moved else START_S)
+            limit_s = stall_s + STALL_MARGIN_S + (0.0 if moved else START_S)
             if self._clock.monotonic_s() - since_s > limit_s:
                 receiver.lost = reasons.failure(
                     reasons.TRANSFER_FAILED, f"no byte moved for {limit_s:.0f} s"

@@ -92,11 +92,13 @@ def transfer(name: str = "d0", *, increment: bool = False) -> Transfer:
     )
 
 
-async def move(bench: Bench, script: str, *members: Transfer, stall_s: float = 60) -> PipeOutcome:
+async def move(
+    bench: Bench, script: str, *members: Transfer, stall_s: float = 60, failed_before: int = 0
+) -> PipeOutcome:
     """One pipe between two hosts that run this script."""
     source = bench.host(script, name="fra/zfs-a")
     target = bench.host(script, name="ams/zfs-b")
-    pipe = Pipe(transfers=members or (transfer(),))
+    pipe = Pipe(transfers=members or (transfer(),), failed_before=failed_before)
     mover = OpenSshTransfers(SystemClock(), stall_s=stall_s)
     return await mover.transfer(source, target, pipe, lambda index, moved: None)
 
@@ -184,6 +186,38 @@ async def test_a_stream_that_stands_still_is_ended(
     assert outcome.failure is not None
     assert "no byte moved" in outcome.failure.message
     assert (tmp_path / "cancelled-receive").exists()
+
+
+@pytest.mark.rule("Deadlines")
+@pytest.mark.parametrize(
+    ("failed_before", "stall_s"), [(0, 60), (1, 120), (4, 960), (5, 1800), (99999, 1800)]
+)
+async def test_a_stream_that_has_failed_may_stand_still_twice_as_long_up_to_a_cap(
+    bench: Bench, tmp_path: Path, failed_before: int, stall_s: float
+) -> None:
+    """Else a disk that is too slow for the first limit were too slow for ever."""
+    script = program(tmp_path).replace(
+        'if frame["dryRun"]:',
+        '(folder / (ticket + ".stall")).write_text(str(frame["body"]["stall_s"]))\n'
+        '            if frame["dryRun"]:',
+    )
+    outcome = await move(bench, script, failed_before=failed_before)
+    assert outcome.failure is None
+    told = [float((tmp_path / f"{role}.stall").read_text()) for role in ("send", "receive")]
+    assert told == [stall_s, stall_s]
+
+
+@pytest.mark.rule("Deadlines")
+async def test_our_own_watch_is_as_patient_as_the_hosts(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "STALL_MARGIN_S", 0.0)
+    monkeypatch.setattr(transfers, "START_S", 0.0)
+    wait = 'note(role + "-runs"); time.sleep(600)'
+    script = program(tmp_path, send=wait, receive=wait)
+    outcome = await move(bench, script, stall_s=0.25, failed_before=2)
+    assert outcome.failure is not None
+    assert "no byte moved for 1 s" in outcome.failure.message
 
 
 @pytest.mark.fault("kill -9 of host program or ssh mid-send")
