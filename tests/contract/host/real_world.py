@@ -244,7 +244,7 @@ class RealContractWorld:
             host_keys=tuple(host.host_keys),
             private_key=host.key_path.read_bytes(),
         )
-        return OpenSshHosts(self._connections._setup("contract/nobody", 1)).open(nowhere)
+        return OpenSshHosts(self._connections._setup("contract/nobody", 1, "one")).open(nowhere)
 
     def cut_next(self, after_bytes: int) -> None:
         """See `ContractWorld`."""

@@ -71,7 +71,7 @@ def test_a_claim_kills_stopped_holders_and_the_woken_leader_changes_nothing(
     received = _receive_slowly(scene)
     scene.host.run(
         f"pkill -STOP -f 'zfs (receive|send).*{scene.source[5:]}'; "
-        f"pkill -STOP -f '^[^ ]*python3 -I [^ ]* stream {received}'"
+        f"pkill -STOP -f '^[^ ]*python3 -I .*stream {received}'"
     )
     old, new = scene.client, connect(scene.host)
     assert scene.claim(2, new)["outcome"] == "Held"
