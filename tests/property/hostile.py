@@ -94,7 +94,7 @@ _NAME = st.sampled_from(WELL_FORMED)
 _PLACE = st.one_of(_NAME, _NAME, _NAME, st.sampled_from(DATASETS))
 _POINT = st.builds("{}{}b".format, _PLACE, st.sampled_from("@#"))
 _ONE, _LINEAGE, _PROPERTIES = st.just(1), st.just("4c1f"), st.just({"readonly": "on"})
-_SEED = st.just({"dev.backstay:lineage": "4c1f"})
+_SEED = st.just({"dev.backstay:lineage": "4c1f", "canmount": "noauto"})
 _NONE: st.SearchStrategy[list[Any]] = st.just([])
 
 

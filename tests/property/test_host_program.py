@@ -1,6 +1,6 @@
 """The host program against hostile input: refused by name, bounded, and nothing outside its lists.
 
-`HYPOTHESIS_PROFILE=long` gives each test 100,000 inputs, new ones in each run.
+`HYPOTHESIS_PROFILE=long pytest --timeout 0` gives each test 100,000 inputs, new ones in each run.
 """
 
 from __future__ import annotations

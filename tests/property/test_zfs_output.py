@@ -1,6 +1,6 @@
 """What `zfs` and `zpool` print, broken in every way: a meaning that fits a frame, or refused.
 
-`HYPOTHESIS_PROFILE=long` gives each test 100,000 inputs, new ones in each run.
+`HYPOTHESIS_PROFILE=long pytest --timeout 0` gives each test 100,000 inputs, new ones in each run.
 """
 
 from __future__ import annotations
