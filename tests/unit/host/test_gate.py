@@ -236,7 +236,7 @@ def test_nothing_else_is_admitted(asked: str) -> None:
     ],
 )
 def test_lists_that_are_none_admit_nothing(arguments: list[str]) -> None:
-    with pytest.raises(Refused, match="BadRequest"):
+    with pytest.raises(Refused, match="NotAllowed: the forced command in authorized_keys is wrong"):
         read_lists(arguments)
 
 
