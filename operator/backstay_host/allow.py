@@ -12,18 +12,29 @@ before anything is read or run; a request that has no row here is refused.
 | create          | the root at or below, the datasets below a prefix of `--receive`   |
 | receives, abort, posture | below a prefix of `--receive`                             |
 
+Nor may what is received be mounted by itself, with a mount point that its stream names: a seed is
+given `canmount` or `volmode`, and neither it nor a replica any value that makes it usable.
+
 A prefix is compared by whole components: `tank/vm` is not above `tank/vm2`. There are no wildcards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay_host import protocol
 from backstay_host.refusal import Refused
 from backstay_host.zfs.names import dataset_of
 
+TAME: Mapping[str, frozenset[str]] = {
+    "canmount": frozenset({"off", "noauto"}),
+    "mountpoint": frozenset({"none", "legacy"}),
+    "exec": frozenset({"off"}),
+    "setuid": frozenset({"off"}),
+    "devices": frozenset({"off"}),
+}
+"""Properties of a replica that have only these values behind a gate."""
 NEXT_STEP = "`kubectl backstay grant SITE/HOST` prints the line for authorized_keys that admits it"
 
 
@@ -62,6 +73,13 @@ def check(allowed: Allowed, body: object) -> None:
     for demand in _demands(body):
         if not _admits(allowed, demand):
             raise _refusal(allowed, demand)
+    if isinstance(body, protocol.Posture):
+        _check_tame(body.dataset, body.properties)
+    if isinstance(body, protocol.Ticket):
+        for order in body.receives:
+            _check_tame(order.dataset, order.properties)
+            if order.seed and not order.resumed:
+                _check_unmounted(order)
 
 
 def check_token(allowed: Allowed, order: protocol.SendOrder, facts: protocol.TokenFacts) -> None:
@@ -77,6 +95,20 @@ def check_token(allowed: Allowed, order: protocol.SendOrder, facts: protocol.Tok
     demand = _Demand(dataset_of(facts.to_name), send=True)
     if not _admits(allowed, demand):
         raise _refusal(allowed, demand)
+
+
+def _check_tame(dataset: str, properties: Mapping[str, str]) -> None:
+    for name, value in properties.items():
+        if value not in TAME.get(name, {value}):
+            said = f"{dataset} may not get {name}={value[:80]} from a key with a --receive list"
+            raise Refused("NotAllowed", f"{said}, only {' or '.join(sorted(TAME[name]))}")
+
+
+def _check_unmounted(order: protocol.ReceiveOrder) -> None:
+    """`canmount` fits file systems only and `volmode` volumes only: ZFS refuses the other kind."""
+    if "canmount" not in order.properties and order.properties.get("volmode") != "none":
+        said = f"a seed of {order.dataset} by a key with a --receive list must set canmount=noauto"
+        raise Refused("NotAllowed", f"{said} (a file system) or volmode=none (a volume)")
 
 
 def _is_plain(parts: Sequence[str]) -> bool:

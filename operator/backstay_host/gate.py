@@ -18,18 +18,22 @@ from backstay_host.refusal import Refused
 from backstay_host.zfs import names
 
 USAGE = "usage: backstay-host gate [--send DATASET]… [--receive DATASET]…"
+_WRONG_LINE = "the forced command in authorized_keys is wrong"
 _ADMITTED = re.compile(r"backstay-host (?:serve|stream ([0-9a-f]{32}\.[0-9a-f]{32}))")
 
 
 def read_lists(arguments: Sequence[str]) -> Allowed:
-    """The lists of a command line; `BadRequest` when it is none, or admits nothing at all."""
+    """The lists of a command line; `NotAllowed` when it is none, or admits nothing at all."""
     lists: dict[str, list[str]] = {"--send": [], "--receive": []}
     if not arguments or len(arguments) % 2:
-        raise Refused("BadRequest", USAGE)
+        raise Refused("NotAllowed", f"{_WRONG_LINE}; {USAGE}")
     for option, prefix in zip(arguments[::2], arguments[1::2], strict=True):
         if option not in lists:
-            raise Refused("BadRequest", f"no option {option[:40]!r}; {USAGE}")
-        lists[option].append(names.dataset(prefix))
+            raise Refused("NotAllowed", f"{_WRONG_LINE}: no option {option[:40]!r}; {USAGE}")
+        try:
+            lists[option].append(names.dataset(prefix))
+        except Refused as error:
+            raise Refused("NotAllowed", f"{_WRONG_LINE}: {error.message}") from error
     return Allowed(tuple(lists["--send"]), tuple(lists["--receive"]))
 
 

@@ -6,13 +6,17 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from backstay_host import protocol
 from backstay_host.children import Command, Finished
+from backstay_host.codec import ProtocolError
+from backstay_host.refusal import Refused
+from backstay_host.zfs.argv import LINEAGE
 
 HUGE = [10**19, 2**64, 2**64 - 1, 10**4000, -(10**400), 0, -1, 1]
 TEXT = st.text(max_size=40)
@@ -36,19 +40,13 @@ JSON = st.recursive(
     max_leaves=12,
 )
 POOLS = ("tank", "backup")
+WELL_FORMED = (
+    *("tank", "tank/v", "tank/v/d", "tank/v/d/e", "tank/v2", "tank/w", "tank/w/v", "tank/V"),
+    *("backup", "backup/r", "backup/r/x", "backup/r/x/y", "backup/r2", "backup/r2/x", "backup/s"),
+)
 DATASETS = (
-    *(
-        "tank",
-        "tank/v",
-        "tank/v/d",
-        "tank/v2",
-        "tank/w",
-        "tank/w/v",
-        "tank/V",
-        "tank/v ",
-        "tank/v.",
-    ),
-    *("backup", "backup/r", "backup/r/x", "backup/r/x/y", "backup/r2", "backup/s", "backup/r-1"),
+    *WELL_FORMED,
+    *("backup/r-1", "tank/v ", "tank/v."),
     *("tank/v/../w", "tank/v/./d", "tank/v/..", "tank/v//w", "tank/v/", "/tank/v", "tank/*"),
     *("tank/v@a", "tank/v/d@a", "tank/v#b", "tank/w@tank/v", "tank/w#tank/v/d", "tank/v\n"),
     *("tank/v\0", "tank/v%", "-r", "", "tаnk/v", "tank/v,tank/w", "x" * 300),
@@ -91,6 +89,47 @@ def values(kind: Any, name: str = "") -> st.SearchStrategy[Any]:
 
 
 REQUESTS = st.one_of([values(body) for body, _ in protocol.REQUESTS.values()])
+
+_NAME = st.sampled_from(WELL_FORMED)
+_PLACE = st.one_of(_NAME, _NAME, _NAME, st.sampled_from(DATASETS))
+_POINT = st.builds("{}{}b".format, _PLACE, st.sampled_from("@#"))
+_ONE, _LINEAGE, _PROPERTIES = st.just(1), st.just("4c1f"), st.just({"readonly": "on"})
+_SEED = st.just({"dev.backstay:lineage": "4c1f", "canmount": "noauto"})
+_NONE: st.SearchStrategy[list[Any]] = st.just([])
+
+
+def _some(one: st.SearchStrategy[Any], least: int = 1, most: int = 2) -> st.SearchStrategy[Any]:
+    return st.lists(one, min_size=least, max_size=most)
+
+
+_SENDS = _some(st.builds(protocol.SendOrder, _PLACE, _ONE, st.just("b"), _ONE), most=1)
+_RECEIVES = _some(
+    st.builds(protocol.ReceiveOrder, _PLACE, _LINEAGE, st.just(True), st.just(False), _SEED),
+    most=1,
+)
+FITTING = st.one_of(
+    st.builds(
+        protocol.Survey,
+        _some(st.builds(protocol.SurveyRoot, _PLACE, st.booleans())),
+        st.just("ab12"),
+        st.booleans(),
+    ),
+    st.builds(
+        protocol.TakeSnapshot,
+        _some(st.builds(protocol.Target, _PLACE, _ONE), 0),
+        st.just("b"),
+        _some(st.builds(protocol.NewBookmark, _PLACE, st.just("b"), _LINEAGE), 0),
+    ),
+    st.builds(protocol.Prune, _some(st.builds(protocol.Doomed, _POINT, _ONE))),
+    st.builds(protocol.Claim, st.just("test/one"), _some(_PLACE), st.just("one"), st.booleans()),
+    st.builds(protocol.CreateParents, _PLACE, _some(_PLACE)),
+    _PLACE.map(lambda root: protocol.CreateParents(root, [f"{root}/new"])),
+    st.builds(protocol.AbortReceive, _PLACE, _LINEAGE, st.just("1-a-b-c")),
+    st.builds(protocol.Posture, _PLACE, _LINEAGE, _PROPERTIES),
+    st.builds(protocol.Ticket, _SENDS, _NONE),
+    st.builds(protocol.Ticket, _NONE, _RECEIVES),
+)
+"""Requests that are right in all but where their datasets lie: they would be carried out."""
 NAMES = {body: name for name, (body, _) in protocol.REQUESTS.items()}
 
 _CELL = st.one_of(
@@ -124,7 +163,7 @@ OUTPUT = st.one_of(_TABLE, _WORDS, ANY_TEXT, JSON.map(_dumped))
 
 
 class Recorder:
-    """Stands for the children: every dataset exists with GUID 1; what was run is kept."""
+    """Stands for the children: every dataset but `new` is there; what was run is kept."""
 
     def __init__(self) -> None:
         self.ran: list[list[str]] = []
@@ -142,10 +181,30 @@ class Recorder:
 def _printed(argv: list[str]) -> str:
     if argv == ["zfs", "version"]:
         return "zfs-2.3.9\n"
+    if argv[1] == "get":
+        mark = {"value": "4c1f", "source": {"type": "LOCAL"}}
+        found = {n: {"properties": {LINEAGE: mark}} for n in argv if n.startswith(POOLS)}
+        return json.dumps({"datasets": found})
     if argv[1] != "list":
         return ""
     columns = argv[argv.index("-o") + 1].split(",")
-    names = ["tank"] if argv[0] == "zpool" else [w for w in argv[6:] if w.startswith(POOLS)]
-    rows = [[n if c == "name" else "1" if c in ("guid", "createtxg") else "-" for c in columns]
-            for n in names]  # fmt: skip
+    operands = [word for word in argv[6:] if word.startswith(POOLS) and not word.endswith("/new")]
+    cells = {"guid": "1", "createtxg": "1", "receive_resume_token": "1-a-b-c"}
+    rows = [
+        [name if column == "name" else cells.get(column, "-") for column in columns]
+        for name in (["tank"] if argv[0] == "zpool" else operands)
+    ]
     return "".join("\t".join(row) + "\n" for row in rows)
+
+
+many = settings(max_examples=max(300, settings().max_examples))
+"""A few hundred inputs, or as many as the profile wants."""
+
+
+def refused(act: Callable[[], object]) -> Refused | ProtocolError | None:
+    """How it was refused by name, if it was; whatever else is raised fails the test."""
+    try:
+        act()
+    except (Refused, ProtocolError) as error:
+        return error
+    return None

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from backstay.app.hostzip import executable_host_program
+from backstay.domain.zfs import DatasetKind
+from backstay.plan.posture import replica_posture
 from backstay_host import protocol
 from backstay_host.allow import Allowed, check, check_token, is_below, is_within
 from backstay_host.gate import admitted_ticket, read_lists
@@ -143,9 +145,41 @@ def test_what_lies_within_the_lists_passes() -> None:
         protocol.CreateParents("backup/r", ["backup/r/x", "backup/r/x/y"]),
         protocol.Prune([protocol.Doomed("tank/v#a", 1), protocol.Doomed("backup/r/v@a", 1)]),
         protocol.Ticket([protocol.SendOrder("tank/v/d", 1, "b", 2, "tank/v/d#a", 3)], []),
-        protocol.Ticket([], [protocol.ReceiveOrder("backup/r/v", "4c", True, False, {})]),
+        protocol.Ticket([], [protocol.ReceiveOrder("backup/r/v", "4c", False, False, {})]),
+        protocol.Ticket([], [protocol.ReceiveOrder("backup/r/v", "4c", True, True, {})]),
     ):
         check(ALLOWED, body)
+
+
+def test_what_the_operator_seeds_passes() -> None:
+    for kind in DatasetKind:
+        properties = dict(replica_posture(kind))
+        check(ALLOWED, protocol.Posture("backup/r/v", "4c", properties))
+        order = protocol.ReceiveOrder("backup/r/v", "4c", True, False, properties)
+        check(ALLOWED, protocol.Ticket([], [order]))
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {},
+        {"readonly": "on"},
+        {"volmode": "dev"},
+        {"canmount": "on"},
+        {"canmount": "noauto", "mountpoint": "/etc"},
+        {"canmount": "noauto", "setuid": "on"},
+    ],
+)
+def test_nothing_is_received_that_would_mount_itself(properties: dict[str, str]) -> None:
+    order = protocol.ReceiveOrder("backup/r/v", "4c", True, False, properties)
+    with pytest.raises(Refused, match="NotAllowed"):
+        check(ALLOWED, protocol.Ticket([], [order]))
+
+
+@pytest.mark.parametrize("name", ["canmount", "mountpoint", "exec", "setuid", "devices"])
+def test_a_replica_is_not_made_usable(name: str) -> None:
+    with pytest.raises(Refused, match="NotAllowed"):
+        check(ALLOWED, protocol.Posture("backup/r/v", "4c", {name: "on"}))
 
 
 @pytest.mark.parametrize(("name", "guid"), [("tank/w@b", 2), ("tank/v@b", 3), ("", 0)])
@@ -202,7 +236,7 @@ def test_nothing_else_is_admitted(asked: str) -> None:
     ],
 )
 def test_lists_that_are_none_admit_nothing(arguments: list[str]) -> None:
-    with pytest.raises(Refused, match="BadRequest"):
+    with pytest.raises(Refused, match="NotAllowed: the forced command in authorized_keys is wrong"):
         read_lists(arguments)
 
 
