@@ -36,6 +36,11 @@ class Sshd:
         there = [sys.executable, str(program.__file__), str(self._world.home), "gate", *LISTS]
         return ["env", path, f"SSH_ORIGINAL_COMMAND={quote(command)}", *there]
 
+    stream_argv = argv
+
+    def trunk_argv(self, command: Sequence[str]) -> None:
+        """See `Launcher`: a forced command admits none."""
+
     def close(self) -> None:
         """See `Launcher`."""
 
