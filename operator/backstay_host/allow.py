@@ -10,7 +10,9 @@ before anything is read or run; a request that has no row here is refused.
 | prune           | at or below a prefix of `--send`, or below one of `--receive`      |
 | claim           | at or below a prefix of `--receive`                                |
 | create          | the root at or below, the datasets below a prefix of `--receive`   |
-| receives, abort, posture | below a prefix of `--receive`                             |
+| receives, abort, posture, rollback | below a prefix of `--receive`                   |
+| rename, clone, promote, label | below a prefix of `--receive`, or where its pool's replicas are |
+|                 | set aside; a survey may look there, too                            |
 
 Nor may what is received be mounted by itself, with a mount point that its stream names: a seed is
 given `canmount` or `volmode`, and neither it nor a replica any value that makes it usable.
@@ -24,6 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay_host import protocol
+from backstay_host.moves import aside_root
 from backstay_host.refusal import Refused
 from backstay_host.zfs.names import dataset_of
 
@@ -44,6 +47,8 @@ class Allowed:
 
     send: tuple[str, ...] = ()
     receive: tuple[str, ...] = ()
+    only_streams: bool = False
+    """Whether the key opens no session of its own, only streams with a ticket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class _Demand:
     receive: bool = False
     replica: bool = False
     """Only strictly below a prefix of `--receive`: the root itself is nobody's replica."""
+    aside: bool = False
+    """Also where replicas are set aside, in a pool with a prefix of `--receive`."""
 
 
 def is_within(name: str, prefix: str) -> bool:
@@ -73,13 +80,10 @@ def check(allowed: Allowed, body: object) -> None:
     for demand in _demands(body):
         if not _admits(allowed, demand):
             raise _refusal(allowed, demand)
-    if isinstance(body, protocol.Posture):
-        _check_tame(body.dataset, body.properties)
-    if isinstance(body, protocol.Ticket):
-        for order in body.receives:
-            _check_tame(order.dataset, order.properties)
-            if order.seed and not order.resumed:
-                _check_unmounted(order)
+    for dataset, properties, is_new in _settings(body):
+        _check_tame(dataset, properties)
+        if is_new:
+            _check_unmounted(dataset, properties)
 
 
 def check_token(allowed: Allowed, order: protocol.SendOrder, facts: protocol.TokenFacts) -> None:
@@ -97,6 +101,20 @@ def check_token(allowed: Allowed, order: protocol.SendOrder, facts: protocol.Tok
         raise _refusal(allowed, demand)
 
 
+def _settings(body: object) -> Iterator[tuple[str, Mapping[str, str], bool]]:
+    """What the request sets on which dataset, and whether that is a new one."""
+    match body:
+        case protocol.Posture():
+            yield body.dataset, body.properties, False
+        case protocol.Label():
+            yield from ((mark.dataset, mark.properties, False) for mark in body.items)
+        case protocol.Clone():
+            yield from ((wanted.dataset, wanted.properties, True) for wanted in body.clones)
+        case protocol.Ticket():
+            for order in body.receives:
+                yield order.dataset, order.properties, order.seed and not order.resumed
+
+
 def _check_tame(dataset: str, properties: Mapping[str, str]) -> None:
     for name, value in properties.items():
         if value not in TAME.get(name, {value}):
@@ -104,10 +122,10 @@ def _check_tame(dataset: str, properties: Mapping[str, str]) -> None:
             raise Refused("NotAllowed", f"{said}, only {' or '.join(sorted(TAME[name]))}")
 
 
-def _check_unmounted(order: protocol.ReceiveOrder) -> None:
+def _check_unmounted(dataset: str, properties: Mapping[str, str]) -> None:
     """`canmount` fits file systems only and `volmode` volumes only: ZFS refuses the other kind."""
-    if "canmount" not in order.properties and order.properties.get("volmode") != "none":
-        said = f"a seed of {order.dataset} by a key with a --receive list must set canmount=noauto"
+    if "canmount" not in properties and properties.get("volmode") != "none":
+        said = f"a new {dataset} by a key with a --receive list must set canmount=noauto"
         raise Refused("NotAllowed", f"{said} (a file system) or volmode=none (a volume)")
 
 
@@ -121,7 +139,13 @@ def _admits(allowed: Allowed, demand: _Demand) -> bool:
         (demand.send and any(is_within(name, prefix) for prefix in allowed.send))
         or (demand.receive and any(is_within(name, prefix) for prefix in allowed.receive))
         or (demand.replica and any(is_below(name, prefix) for prefix in allowed.receive))
+        or (demand.aside and any(_is_aside(demand, aside_root(p)) for p in allowed.receive))
     )
+
+
+def _is_aside(demand: _Demand, root: str) -> bool:
+    """The root itself can be looked at, and is not to be moved."""
+    return is_within(demand.dataset, root) and (demand.receive or demand.dataset != root)
 
 
 def _refusal(allowed: Allowed, demand: _Demand) -> Refused:
@@ -144,34 +168,50 @@ def _demands(body: object) -> Iterator[_Demand]:
         case protocol.Hello() | protocol.Cancel() | protocol.Goodbye():
             return
         case protocol.Survey():
-            yield from (_Demand(root.name, send=True, receive=True) for root in body.roots)
+            for root in body.roots:
+                yield _Demand(root.name, send=True, receive=True, aside=True)
         case protocol.TakeSnapshot():
             yield from (_Demand(target.dataset, send=True) for target in body.targets)
             yield from (_Demand(bookmark.dataset, send=True) for bookmark in body.bookmarks)
         case protocol.Prune():
-            for doomed in body.items:
-                yield _Demand(dataset_of(doomed.name), send=True, replica=True)
+            names = (dataset_of(doomed.name) for doomed in body.items)
+            yield from (_Demand(name, send=True, replica=True) for name in names)
         case protocol.Ticket():
             yield from _of_orders(body)
-        case protocol.Claim() | protocol.CreateParents() | protocol.AbortReceive():
+        case protocol.Claim() | protocol.CreateParents():
             yield from _below_roots(body)
-        case protocol.Posture():
+        case protocol.AbortReceive() | protocol.Posture():
             yield _Demand(body.dataset, replica=True)
+        case protocol.Rollback():
+            yield from (_Demand(item.dataset, replica=True) for item in body.items)
+        case _:
+            yield from (_Demand(name, replica=True, aside=True) for name in _moved(body))
+
+
+def _moved(body: object) -> Iterator[str]:
+    match body:
+        case protocol.Rename():
+            for move in body.moves:
+                yield from (move.dataset, move.to)
+        case protocol.Clone():
+            for wanted in body.clones:
+                yield from (dataset_of(wanted.snapshot), wanted.dataset)
+        case protocol.Promote():
+            for item in body.items:
+                yield from (item.dataset, dataset_of(item.origin))
+        case protocol.Label():
+            yield from (mark.dataset for mark in body.items)
         case _:
             raise Refused("NotAllowed", f"a key with lists may not ask for {type(body).__name__}")
 
 
-def _below_roots(
-    body: protocol.Claim | protocol.CreateParents | protocol.AbortReceive,
-) -> Iterator[_Demand]:
+def _below_roots(body: protocol.Claim | protocol.CreateParents) -> Iterator[_Demand]:
     match body:
         case protocol.Claim():
             yield from (_Demand(root, receive=True) for root in body.roots)
         case protocol.CreateParents():
             yield _Demand(body.root, receive=True)
             yield from (_Demand(dataset, replica=True) for dataset in body.datasets)
-        case protocol.AbortReceive():
-            yield _Demand(body.dataset, replica=True)
 
 
 def _of_orders(body: protocol.Ticket) -> Iterator[_Demand]:

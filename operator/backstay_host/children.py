@@ -105,11 +105,17 @@ class Children:
         self._stopped: Refused | None = None
         self._devnull = os.open(os.devnull, os.O_RDWR)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped is not None
+
     def start(self, command: Command, deadline: float) -> Running:
         """The command runs; it is killed when the deadline passes (`expire`) or on `stop`."""
         path = shutil.which(command.argv[0], path=SEARCH_PATH)
         if path is None:
-            raise Refused("NoZfs", f"no {command.argv[0]} in {SEARCH_PATH}")
+            reason = "NoZfs" if command.argv[0] in ("zfs", "zpool") else "NoTool"
+            raise Refused(reason, f"no {command.argv[0]} in {SEARCH_PATH}")
         out_fd = os.memfd_create("out") if command.stdout is None else -1
         err_fd = os.memfd_create("err") if command.on_stderr is None else -1
         child = Running(command, deadline, None, out_fd, err_fd)
@@ -204,6 +210,12 @@ class Children:
                 if child.deadline < now:
                     _kill(child, "Timeout")
 
+    def end(self, child: Running) -> None:
+        """The child was killed, with its process group, and reaped; what it said is lost."""
+        _kill(child, "Stopped")
+        with contextlib.suppress(Refused):
+            self.finish(child)
+
     def stop(self, why: str, reason: str = "Stopped") -> None:
         """Every child is being killed and none is started any more; all fail with this reason."""
         with self._lock:
@@ -268,9 +280,14 @@ def moved_bytes(pid: int) -> int:
 
     Reads inside an ioctl count (proc(5), `rchar`), so this is how far a receive is.
     """
+    return max(io_bytes(pid))
+
+
+def io_bytes(pid: int) -> tuple[int, int]:
+    """Bytes that a process has read and written so far; (-1, -1) if unknown."""
     try:
         lines = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
         counts = dict(line.split(": ", 1) for line in lines)
-        return max(int(counts["rchar"]), int(counts["wchar"]))
+        return int(counts["rchar"]), int(counts["wchar"])
     except (OSError, KeyError, ValueError):
-        return -1
+        return -1, -1

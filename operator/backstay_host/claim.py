@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backstay_host.fence import Fence
+from backstay_host.fence import DatasetLock, Fence
 from backstay_host.identity import parse_writer, read_identities, read_local_properties
 from backstay_host.protocol import Claim, Claimed, RootClaim
 from backstay_host.refusal import Refused
@@ -25,9 +25,10 @@ def claim(request: Request, body: Claim, term: int) -> Claimed:
     | none, or a lower term of ours   | Held (set)                            |
     | our term                        | Held                                  |
     | a higher term of ours           | Superseded                            |
-    | another installation            | Foreign, or Held (set) with `takeover` |
+    | another installation            | Foreign                         |
+    | another one, to be taken over   | Held (set); Foreign if it is not the one seen |
     """
-    for root in body.roots:
+    for root in (*body.roots, *body.replaces):
         names.dataset(root)
     if not 1 <= term < MAX_TERM:
         raise Refused("BadRequest", f"a term is at least 1 and below {MAX_TERM}")
@@ -40,7 +41,9 @@ def claim(request: Request, body: Claim, term: int) -> Claimed:
     fence.announce()
     fence.evict(request.deadline)
     request.host.fence = fence
-    with fence.term_shared() as fds:
+    # Two that take over from one writer: the second finds the first.
+    contended = [DatasetLock(root, None, shared=False) for root in body.replaces]
+    with fence.term_shared() as fds, fence.locked(contended):
         return _claim_roots(request, body, fence, fds)
 
 
@@ -52,7 +55,8 @@ def _claim_roots(request: Request, body: Claim, fence: Fence, fds: tuple[int, ..
     to_set: list[str] = []
     for root in body.roots:
         found = properties.get(root, {}).get(argv.WRITER, "")
-        outcome = "Missing" if root not in existing else _judge(fence, found, body.takeover)
+        seen = body.replaces.get(root, "") if body.takeover else ""
+        outcome = "Missing" if root not in existing else _judge(fence, found, seen)
         if outcome == "Set":
             to_set.append(root)
         writer = ours if outcome == "Set" else found
@@ -62,12 +66,12 @@ def _claim_roots(request: Request, body: Claim, fence: Fence, fds: tuple[int, ..
     return Claimed(results)
 
 
-def _judge(fence: Fence, found: str, takeover: bool) -> str:
+def _judge(fence: Fence, found: str, replaced: str) -> str:
     owner = parse_writer("", found)
     if not found:
         return "Set"
     if owner.installation != fence.installation:
-        return "Set" if takeover else "Foreign"
+        return "Set" if found == replaced else "Foreign"
     if owner.term > fence.term:
         return "Superseded"
     return "Held" if owner.term == fence.term else "Set"

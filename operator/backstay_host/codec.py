@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -78,6 +79,12 @@ def _convert(kind: Any, data: Any, path: str) -> Any:
     raise ProtocolError(f"{path}: expected {kind}, got {got}")
 
 
+@functools.cache
+def _shape(kind: Any) -> tuple[dict[str, Any], tuple[dataclasses.Field[Any], ...]]:
+    """Types and fields of a dataclass, looked up once: a survey holds thousands of values."""
+    return typing.get_type_hints(kind), dataclasses.fields(kind)
+
+
 def _is_too_large(data: Any) -> bool:
     return type(data) is int and not -(1 << 63) <= data < 1 << 64
 
@@ -95,12 +102,12 @@ def _number(data: int | float, path: str) -> float:
 def _convert_dataclass(kind: Any, data: Any, path: str) -> Any:
     if not isinstance(data, dict):
         raise ProtocolError(f"{path}: expected an object, got {type(data).__name__}")
-    hints = typing.get_type_hints(kind)
+    hints, fields = _shape(kind)
     unknown = set(data) - set(hints)
     if unknown:
         raise ProtocolError(f"{path}: unknown field {sorted(unknown)[0]!r}")
     values = {}
-    for spec in dataclasses.fields(kind):
+    for spec in fields:
         if spec.name in data:
             values[spec.name] = _convert(hints[spec.name], data[spec.name], f"{path}.{spec.name}")
         elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:

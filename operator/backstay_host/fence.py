@@ -193,17 +193,36 @@ class Fence:
         for path in self._lower_terms():
             lock = Lock(path)
             try:
-                while not lock.try_take(shared=False):
-                    self.check_term()
-                    left = holders(path)
-                    if now_s() >= until:
-                        raise Refused("FenceBusy", f"processes {left} do not let go of this host")
-                    for pid in left:
-                        _kill(pid)
-                    _pause(_POLL_S)
+                self._wrest(lock, until, "FenceBusy", "this host")
                 path.unlink(missing_ok=True)  # who opens it anew reads `want` next
             finally:
                 lock.close()
+
+    def halt(self, wanted: Sequence[DatasetLock], deadline: float) -> None:
+        """Nothing that held these locks runs any more; `TargetBusy` at the deadline.
+
+        Who only looks whether a lock is free has let go of it before anybody is killed.
+        """
+        until = min(deadline, now_s() + CLAIM_PATIENCE_S)
+        for want in wanted:
+            for path in self._paths(want.dataset, want.guid):
+                lock = Lock(path)
+                try:
+                    if not lock.take(shared=False):
+                        self._wrest(lock, until, "TargetBusy", want.dataset)
+                finally:
+                    lock.close()
+
+    def _wrest(self, lock: Lock, until: float, reason: str, what: str) -> None:
+        """The lock is ours, exclusively; its holders were killed."""
+        while not lock.try_take(shared=False):
+            self.check_term()
+            left = holders(lock.path)
+            if now_s() >= until:
+                raise Refused(reason, f"processes {left} do not let go of {what}")
+            for pid in left:
+                _kill(pid)
+            _pause(_POLL_S)
 
     def _lower_terms(self) -> list[Path]:
         found = self._folder.glob(f"term-{self._key}-*")

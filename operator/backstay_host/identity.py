@@ -112,14 +112,14 @@ def check_owner(fence: Fence, dataset: str, properties: dict[str, dict[str, str]
 
 
 def check_replica(lineage: str, dataset: str, properties: dict[str, dict[str, str]]) -> None:
-    """The dataset is a replica of this lineage and nobody's primary."""
+    """The dataset is a replica of this lineage and nobody's primary: of no role, or secondary."""
     own = properties.get(dataset, {})
     if own.get(argv.LINEAGE) != lineage:
         raise Refused(
             "LineageMismatch",
             f"{dataset} has lineage {own.get(argv.LINEAGE, 'none')}, planned was {lineage}",
         )
-    if argv.ROLE in own:
+    if own.get(argv.ROLE, "secondary") != "secondary":
         raise Refused("RoleMismatch", f"{dataset} has the role {own[argv.ROLE]}")
 
 

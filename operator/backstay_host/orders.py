@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from backstay_host import allow
 from backstay_host.children import Command, Running, moved_bytes
 from backstay_host.clock import now_s
 from backstay_host.fence import DatasetLock, Fence
@@ -53,6 +52,9 @@ class Orders:
     ticket: Ticket
     now: Now = field(default_factory=Now)
     report: Callable[[int, int], None] = lambda _index, _bytes: None
+    stdin: int = STDIN
+    stdout: int = STDOUT
+    """What receives read, and what sends write (`conduit`)."""
 
     @property
     def sending(self) -> bool:
@@ -102,9 +104,9 @@ class Orders:
 
     def _run_child(self, index: int, order: SendOrder | ReceiveOrder, fds: Fds) -> ItemOutcome:
         if isinstance(order, SendOrder):
-            command = Command(argv.send(order), fds, stdout=STDOUT, on_stderr=self._heard)
+            command = Command(argv.send(order), fds, stdout=self.stdout, on_stderr=self._heard)
         else:
-            command = Command(argv.receive(order), fds, stdin=STDIN)
+            command = Command(argv.receive(order), fds, stdin=self.stdin)
         children = self.request.host.children
         self.now.index, self.now.sent = index, 0
         self.now.child = child = children.start(command, FOREVER)
@@ -128,10 +130,7 @@ class Orders:
 
     def _ready_sends(self, held: ExitStack) -> list[Fds | Refused]:
         sends = self.ticket.sends
-        locks = [
-            self._lock(held, DatasetLock(order.dataset, order.dataset_guid, shared=True))
-            for order in sends
-        ]
+        locks = [self._lock(held, _lock_of(order)) for order in sends]
         found = read_identities(self.request, [n for order in sends for n in _concerned(order)])
         return [
             lock
@@ -145,6 +144,8 @@ class Orders:
         allowed = self.request.host.allowed
         if allowed is None or order.token is None:
             return None
+        from backstay_host import allow
+
         try:
             said = self.request.read(argv.decode_token(order.token))
             allow.check_token(allowed, order, parsing.token_facts(order.token, said.out))
@@ -199,6 +200,13 @@ class Orders:
         except Refused as error:
             return error
         return None
+
+
+def _lock_of(order: SendOrder) -> DatasetLock:
+    """ZFS itself keeps the snapshot while it is sent (dmu_send holds it)."""
+    if order.of_replica:
+        return DatasetLock(f"{order.dataset}@{order.snapshot}", None, shared=True)
+    return DatasetLock(order.dataset, order.dataset_guid, shared=True)
 
 
 def _concerned(order: SendOrder) -> list[str]:

@@ -11,6 +11,8 @@ from backstay_host.refusal import Refused
 
 RUN_FOLDER: Path | None = None
 """Set by tests; otherwise `bootstrap.default_folder`."""
+UNBORN = ".new"
+"""Suffix of a socket that is bound and does not listen yet."""
 INSTALLED = "backstay-host"
 """The installed program, as the operator calls it."""
 
@@ -71,12 +73,26 @@ def remove(nonce: str) -> None:
 
 def sweep() -> None:
     """What killed sessions left behind is gone: sockets that nobody listens on, and their zips."""
-    for path in run_folder().glob("*.sock"):
+    folder = run_folder()
+    for path in folder.glob("*.sock"):
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(path))
             except ConnectionRefusedError:
-                path.unlink(missing_ok=True)
-                path.with_suffix(".zip").unlink(missing_ok=True)
+                _discard(path)
             except OSError:
                 continue  # it went away in this moment, or its queue is full
+    # One that does not listen yet refuses, too: only the kernel knows whether it has an owner.
+    for path in set(folder.glob(f"*{UNBORN}")) - _bound_sockets():
+        _discard(path)
+
+
+def _discard(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.with_suffix(".zip").unlink(missing_ok=True)
+
+
+def _bound_sockets() -> set[Path]:
+    """The paths that sockets of running processes were bound to, proc(5) `/proc/net/unix`."""
+    rows = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()
+    return {Path(row.split(maxsplit=7)[7]) for row in rows[1:] if len(row.split()) > 7}

@@ -24,10 +24,35 @@ within 30 s of its start, or `remainingS` after the host asked the one answered 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backstay_host.codec import MAX_FRAME_BYTES, ProtocolError, encode_frame, from_json, to_json
+from backstay_host.moves import (
+    Clone,
+    Doomed,
+    Label,
+    Mark,
+    Move,
+    NewClone,
+    Promote,
+    Promotion,
+    Rename,
+    Rewind,
+    Rollback,
+)
+from backstay_host.role_values import (
+    DiscardClones,
+    DoomedClone,
+    Halt,
+    Named,
+    Opening,
+    OpenPromoted,
+    RoleChange,
+    SetReadonly,
+    SwapRoles,
+)
 from backstay_host.values import (
+    Destination,
     ItemOutcome,
     PoolFacts,
     ReceiveOrder,
@@ -52,6 +77,8 @@ class Greeting:
     """Argument vector that starts the program again (`… stream TICKET` is appended)."""
     version: str = ""
     """`version.protocol_version`: an installed program must have that of the operator."""
+    tools: list[str] = field(default_factory=list)
+    """Programs for streams that the host has, of `carriers.TOOLS`."""
 
 
 # --- requests -----------------------------------------------------------------------------------
@@ -68,14 +95,17 @@ class Claim:
 
     Kills every holder of a lower term at the host, takes the term lock, writes
     `dev.backstay:writer` where it is absent or lower and ours. A foreign id is reported, not
-    touched, unless `takeover`. `leader` tells one process from another: a term belongs to the
-    first that claims the host with it, and every other one is refused with `higherTerm`.
+    touched, unless `takeover` and `replaces` names that very writer. `leader` tells one process
+    from another: a term belongs to the first that claims the host with it, and every other one is
+    refused with `higherTerm`.
     """
 
     installation: str
     roots: list[str]
     leader: str
     takeover: bool = False
+    replaces: dict[str, str] = field(default_factory=dict)
+    """Root → the text of the foreign writer that is taken over; one that was not seen is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +168,6 @@ class CreateParents:
 
     root: str
     datasets: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Doomed:
-    """One snapshot (`dataset@name`) or bookmark (`dataset#name`) by name and identity."""
-
-    name: str
-    guid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +264,12 @@ class DatasetFacts:
     properties: dict[str, str]
     snapshots: list[tuple[str, int, int]]
     bookmarks: list[tuple[str, int, int]]
+    used: int
+    encryption_root: str = ""
+    key_status: str = ""
+    """`available` or `unavailable`; empty where the dataset is not encrypted."""
+    ivsets: dict[str, int] = field(default_factory=dict)
+    """Of an encrypted dataset's newest points: `@snapshot` or `#bookmark` → `ivsetguid`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +292,8 @@ class MadeSnapshot:
     guid: int
     createtxg: int
     bookmarks: list[str]
+    ivset: int = -1
+    """`ivsetguid` where the dataset is encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +305,7 @@ class Snapshotted:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Result of `create`, `prune`, `abort`, `posture` and `cancel`: an outcome an item."""
+    """Result of every request that only changes something: an outcome an item."""
 
     items: list[ItemOutcome]
 
@@ -298,8 +328,18 @@ REQUESTS: Mapping[str, tuple[type, type]] = {
     "abort": (AbortReceive, Done),
     "posture": (Posture, Done),
     "ticket": (Ticket, Ticketed),
+    "halt": (Halt, Done),
+    "roles": (SwapRoles, Done),
+    "readonly": (SetReadonly, Done),
+    "open": (OpenPromoted, Done),
+    "discard": (DiscardClones, Done),
     "cancel": (Cancel, Done),
     "goodbye": (Goodbye, Done),
+    "rename": (Rename, Done),
+    "clone": (Clone, Done),
+    "promote": (Promote, Done),
+    "rollback": (Rollback, Done),
+    "label": (Label, Done),
 }
 """Name of each request → its body and its result."""
 
@@ -307,15 +347,36 @@ READ_ONLY = frozenset({"hello", "survey", "goodbye"})
 
 __all__ = [
     "MAX_FRAME_BYTES",
+    "Clone",
+    "Destination",
+    "DiscardClones",
+    "Doomed",
+    "DoomedClone",
+    "Halt",
     "ItemOutcome",
+    "Label",
+    "Mark",
+    "Move",
+    "Named",
+    "NewClone",
+    "OpenPromoted",
+    "Opening",
     "PoolFacts",
+    "Promote",
+    "Promotion",
     "ProtocolError",
     "ReceiveOrder",
+    "Rename",
+    "Rewind",
+    "RoleChange",
+    "Rollback",
     "SendOrder",
+    "SetReadonly",
+    "SwapRoles",
     "Ticket",
     "TokenFacts",
     "encode_frame",
     "from_json",
     "to_json",
 ]
-"""What `codec` and `values` lend; every class and constant above is public, too."""
+"""What `codec`, `moves`, `role_values` and `values` lend; all above is public, too."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
+from backstay_host import programs
 from backstay_host.fence import DatasetLock
 from backstay_host.identity import (
     Identity,
@@ -17,6 +19,7 @@ from backstay_host.protocol import Done, Doomed, ItemOutcome, Prune
 from backstay_host.refusal import Refused
 from backstay_host.request import Request
 from backstay_host.zfs import argv, names
+from backstay_host.zfs.programs import DESTROY
 
 
 def prune(request: Request, body: Prune) -> Done:
@@ -34,6 +37,7 @@ def prune(request: Request, body: Prune) -> Done:
     """
     for item in body.items:
         names.point(item.name)
+    request.host.points.forget({names.dataset_of(item.name) for item in body.items})
     outcomes: dict[str, ItemOutcome] = {}
     with request.fenced() as fds:
         wanted = {name for item in body.items for name in (item.name, names.dataset_of(item.name))}
@@ -46,9 +50,12 @@ def prune(request: Request, body: Prune) -> Done:
             else:
                 outcomes[item.name] = outcome
         properties = read_local_properties(request, _roots_to_read(request, doomed))
+        locks = {name: DatasetLock(name, known[name].guid, shared=False) for name in doomed}
+        gone = _at_once(request, doomed, locks, properties, fds)
+        outcomes |= {name: _outcome(name, None) for name in gone}
         for dataset, items in doomed.items():
-            lock = DatasetLock(dataset, known[dataset].guid, shared=False)
-            for outcome in _of_dataset(request, lock, items, properties, fds):
+            left = [item for item in items if item.name not in gone]
+            for outcome in _of_dataset(request, locks[dataset], left, properties, fds):
                 outcomes[outcome.name] = outcome
     return Done([outcomes[item.name] for item in body.items])
 
@@ -67,6 +74,51 @@ def _roots_to_read(request: Request, doomed: dict[str, list[Doomed]]) -> list[st
     return [] if request.dry_run else with_parents(list(doomed))
 
 
+def _at_once(
+    request: Request,
+    doomed: dict[str, list[Doomed]],
+    locks: dict[str, DatasetLock],
+    properties: dict[str, dict[str, str]],
+    fds: tuple[int, ...],
+) -> set[str]:
+    """Snapshots that one channel program a pool destroyed; it checks GUIDs in the very txg.
+
+    What it leaves over is for plain commands, which say why.
+    """
+    gone: set[str] = set()
+    for pool in sorted({name.split("/")[0] for name in doomed}):
+        with ExitStack() as held:
+            words: list[str] = []
+            given = fds
+            for dataset in (name for name in doomed if name.split("/")[0] == pool):
+                snapshots = [item for item in doomed[dataset] if "@" in item.name]
+                if not snapshots:
+                    continue
+                try:
+                    _check_root(request, dataset, snapshots, properties)
+                    given += held.enter_context(request.locked([locks[dataset]]))
+                except Refused:
+                    continue
+                for item in snapshots:
+                    words += [item.name, f"{item.guid:016x}"]
+            if words and (said := programs.run(request, pool, DESTROY, words, given)):
+                gone |= {name for name, errno in dict(said["gone"]).items() if errno == 0}
+    return gone
+
+
+def _check_root(
+    request: Request,
+    dataset: str,
+    items: Sequence[Doomed],
+    properties: dict[str, dict[str, str]],
+) -> None:
+    """Snapshots below a receive root are pruned by its writer only; raises as `check_owner`."""
+    fence = request.host.fence
+    snapshots = any("@" in item.name for item in items)
+    if snapshots and fence is not None and owner_of(dataset, properties) is not None:
+        check_owner(fence, dataset, properties)
+
+
 def _of_dataset(
     request: Request,
     lock: DatasetLock,
@@ -74,13 +126,13 @@ def _of_dataset(
     properties: dict[str, dict[str, str]],
     fds: tuple[int, ...],
 ) -> list[ItemOutcome]:
+    if not items:
+        return []
     dataset = lock.dataset
     snapshots = [item.name.partition("@")[2] for item in items if "@" in item.name]
     bookmarks = [item.name for item in items if "#" in item.name]
     try:
-        fence = request.host.fence
-        if snapshots and fence is not None and owner_of(dataset, properties) is not None:
-            check_owner(fence, dataset, properties)
+        _check_root(request, dataset, items, properties)
         with request.locked([lock]) as lock_fds:
             outcomes = _snapshots(request, dataset, snapshots, fds + lock_fds)
             vectors = [argv.destroy_bookmark(name) for name in bookmarks]

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from backstay_host import places
-from backstay_host.allow import Allowed
 from backstay_host.children import Children, Command, Finished
 from backstay_host.clock import now_s
 from backstay_host.fence import DatasetLock, Fence
+from backstay_host.points import KnownPoints
 from backstay_host.refusal import Refused
 from backstay_host.zfs import argv, parsing
+
+if TYPE_CHECKING:
+    from backstay_host.allow import Allowed  # only behind a gate: every stream is a new process
 
 
 @dataclass(slots=True)
@@ -26,6 +30,7 @@ class Host:
     versions: tuple[str, parsing.Version] | None = None
     allowed: Allowed | None = None
     """The lists of the key that this session was opened with; None where nothing limits it."""
+    points: KnownPoints = field(default_factory=KnownPoints)
 
     def program(self) -> list[str]:
         """Argument vector that starts the program again; behind a gate, what the gate admits."""
@@ -58,12 +63,12 @@ class Request:
         """The outputs of reading commands, run side by side."""
         return self.host.children.run_all([Command(v) for v in vectors], self.deadline)
 
-    def change(self, vector: list[str], fds: tuple[int, ...]) -> Finished:
+    def change(self, vector: list[str], fds: tuple[int, ...], stdin: int | None = None) -> Finished:
         """The changing command was run to its end, holding these locks; or only recorded."""
         self.commands.append(vector)
         if self.dry_run:
             return Finished(vector, 0, "", "")
-        return self.host.children.run(Command(vector, fds), self.deadline)
+        return self.host.children.run(Command(vector, fds, stdin=stdin), self.deadline)
 
     def change_all(self, vectors: Sequence[list[str]], fds: tuple[int, ...]) -> list[Finished]:
         """Like `change` for commands that do not depend on each other: they share a txg's wait."""

@@ -21,7 +21,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from backstay_host import allow, claim, places, protocol, prune, replicas, snapshots, survey
+from backstay_host import (
+    allow,
+    carriers,
+    claim,
+    halt,
+    lineage,
+    opening,
+    places,
+    protocol,
+    prune,
+    replicas,
+    roles,
+    snapshots,
+    survey,
+)
 from backstay_host.children import Children
 from backstay_host.clock import now_s
 from backstay_host.lease import Lease
@@ -37,6 +51,8 @@ TICK_S = 0.1
 END_PATIENCE_S = 5.0
 _STUCK_S = 3.0
 _MAX_WAITING = 32  # each may be as large as a frame; the operator sends eight at once
+_KEEPS_POINTS = protocol.READ_ONLY | {"claim", "snapshot", "prune", "create", "ticket", "cancel"}
+"""After these `KnownPoints` still knows: what they change is told by ZFS or forgotten by them."""
 _MAX_DEADLINE_S = 24 * 3600.0
 
 
@@ -98,7 +114,17 @@ class Session:
             "create": lambda request, body, _: replicas.create(request, body),
             "abort": lambda request, body, _: replicas.abort(request, body),
             "posture": lambda request, body, _: replicas.posture(request, body),
+            "halt": lambda request, body, _: halt.halt(request, body),
+            "roles": lambda request, body, _: roles.swap(request, body),
+            "readonly": lambda request, body, _: roles.readonly(request, body),
+            "open": lambda request, body, _: opening.open_promoted(request, body),
+            "discard": lambda request, body, _: opening.discard(request, body),
             "ticket": lambda request, body, _: self.streams.issue(request, body),
+            "rename": lambda request, body, _: lineage.rename(request, body),
+            "clone": lambda request, body, _: lineage.clone(request, body),
+            "promote": lambda request, body, _: lineage.promote(request, body),
+            "rollback": lambda request, body, _: lineage.rollback(request, body),
+            "label": lambda request, body, _: lineage.label(request, body),
             "cancel": self._cancel,
             "goodbye": self._goodbye,
         }
@@ -117,6 +143,7 @@ class Session:
             self.host.nonce,
             self.host.program(),
             protocol_version(),
+            carriers.present(),
         )
         self._outbox.put_line(protocol.HELLO_MARK + json.dumps(protocol.to_json(greeting)))
         for target in (self._read, self._tick):
@@ -157,8 +184,11 @@ class Session:
             if self.host.allowed is not None:
                 allow.check(self.host.allowed, body)
             self._check_may_act(call)
+            if call.name not in _KEEPS_POINTS:
+                self.host.points.clear()
             answer["result"] = protocol.to_json(self._handlers[call.name](request, body, call))
         except Refused as error:
+            self.host.points.clear()
             answer["error"] = _error(error)
         except ProtocolError as error:
             answer["error"] = _error(Refused("BadRequest", str(error)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backstay_host import programs
 from backstay_host.fence import DatasetLock
 from backstay_host.identity import refuse_other_errors
 from backstay_host.protocol import MadeSnapshot, NewBookmark, Snapshotted, TakeSnapshot
@@ -9,8 +10,10 @@ from backstay_host.refusal import Refused
 from backstay_host.request import Request
 from backstay_host.zfs import argv, names, parsing
 from backstay_host.zfs.failures import reason_of
+from backstay_host.zfs.programs import MARK
 
-Known = dict[str, tuple[int, int]]
+Known = dict[str, tuple[int, int, int]]
+"""By full name: GUID, createtxg, IV set."""
 
 
 def bookmark_name(lineage: str, guid: int, createtxg: int) -> str:
@@ -34,25 +37,28 @@ def snapshot(request: Request, body: TakeSnapshot) -> Snapshotted:
         DatasetLock(name, None, shared=True)
         for name in sorted({b.dataset for b in body.bookmarks} - set(datasets))
     ]
+    request.host.points.forget({dataset for dataset, _ in _concerned(body)})
     with request.fenced() as term_fds, request.locked(locks) as lock_fds:
         fds = term_fds + lock_fds
         if datasets:
             done = request.change(argv.take_snapshot(datasets, body.snapshot), fds)
             if not done.ok:
                 raise _snapshot_failure(done.err, done.refusal())
-        known = _read_made(request, body)
+        known, marked = _read_and_mark(request, body, fds)
         if request.dry_run:
-            _bookmarks(request, body, known, fds)
+            _bookmarks(request, body, known, marked, fds)
             return Snapshotted([])
         if datasets:
             _check_group(body, known)
-        made = _bookmarks(request, body, known, fds)
+        made = _bookmarks(request, body, known, marked, fds)
     return Snapshotted(
-        [
-            MadeSnapshot(ds, snap, *known[f"{ds}@{snap}"], made.get(f"{ds}@{snap}", []))
-            for ds, snap in _concerned(body)
-        ]
+        [_made(ds, snap, known, made.get(f"{ds}@{snap}", [])) for ds, snap in _concerned(body)]
     )
+
+
+def _made(dataset: str, snapshot: str, known: Known, bookmarks: list[str]) -> MadeSnapshot:
+    guid, createtxg, ivset = known[f"{dataset}@{snapshot}"]
+    return MadeSnapshot(dataset, snapshot, guid, createtxg, bookmarks, ivset)
 
 
 def _validate(body: TakeSnapshot) -> None:
@@ -80,12 +86,42 @@ def _concerned(body: TakeSnapshot) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs))
 
 
+def _read_and_mark(
+    request: Request, body: TakeSnapshot, fds: tuple[int, ...]
+) -> tuple[Known, set[str]]:
+    """What exists now, and the full names of the bookmarks that were made along with the look.
+
+    As root one channel program does both, and makes no bookmark unless all that was planned is
+    there (programs.py). What it leaves over is for plain commands.
+    """
+    planned = {f"{t.dataset}@{body.snapshot}": f"{t.guid:016x}" for t in body.targets}
+    lineages: dict[str, list[str]] = {f"{ds}@{snap}": [] for ds, snap in _concerned(body)}
+    for wanted in body.bookmarks:
+        lineages[f"{wanted.dataset}@{wanted.snapshot}"].append(wanted.lineage)
+    words = [
+        word
+        for full, of in lineages.items()
+        for word in (full, planned.get(full, "-"), str(len(of)), *of)
+    ]
+    pool = next(iter(lineages)).split("/")[0].partition("@")[0]
+    said = programs.run(request, pool, MARK, words, fds)
+    if said is None:
+        return _read_made(request, body), set()
+    known: Known = {}
+    for full, facts in dict(said["found"]).items():
+        numbers = [-1 if text == "-" else int(text, 16) for text in str(facts).split()]
+        whose, guid, txg, ivset = numbers
+        known[names.dataset_of(full)] = (whose, 0, -1)
+        known[full] = (guid, txg, ivset)
+    return known, {mark for mark, errno in dict(said["made"]).items() if errno == 0}
+
+
 def _read_made(request: Request, body: TakeSnapshot) -> Known:
     wanted = {name for ds, snap in _concerned(body) for name in (ds, f"{ds}@{snap}")}
     known: Known = {}
     for done in request.read_all([argv.list_made(c) for c in argv.chunks(sorted(wanted))]):
         refuse_other_errors("zfs list", done.status, done.err)
-        known |= parsing.points(done.out)
+        known |= parsing.made(done.out)
     return known
 
 
@@ -106,20 +142,26 @@ def _check_group(body: TakeSnapshot, known: Known) -> None:
 
 
 def _bookmarks(
-    request: Request, body: TakeSnapshot, known: Known, fds: tuple[int, ...]
+    request: Request, body: TakeSnapshot, known: Known, marked: set[str], fds: tuple[int, ...]
 ) -> dict[str, list[str]]:
-    """Every bookmark exists with the GUID of its snapshot; `dataset@snapshot` → short names."""
+    """Every bookmark exists with the GUID of its snapshot; `dataset@snapshot` → short names.
+
+    `marked` are the full names of those that were made already.
+    """
     planned = [(wanted, _planned_name(request, wanted, known)) for wanted in body.bookmarks]
+    left = [(w, n) for w, n in planned if f"{w.dataset}#{n}" not in marked]
     ended = request.change_all(
-        [argv.make_bookmark(f"{w.dataset}@{w.snapshot}", f"{w.dataset}#{n}") for w, n in planned],
+        [argv.make_bookmark(f"{w.dataset}@{w.snapshot}", f"{w.dataset}#{n}") for w, n in left],
         fds,
     )
+    outcomes = dict(zip(left, ended, strict=True))
     made: dict[str, list[str]] = {}
-    for (wanted, name), done in zip(planned, ended, strict=True):
+    for wanted, name in planned:
         full = f"{wanted.dataset}@{wanted.snapshot}"
-        if not done.ok:
-            there = parsing.points(request.read(argv.list_made([f"{wanted.dataset}#{name}"])).out)
-            if [guid for guid, _ in there.values()] != [known[full][0]]:
+        done = outcomes.get((wanted, name))
+        if done is not None and not done.ok:
+            found = parsing.made(request.read(argv.list_made([f"{wanted.dataset}#{name}"])).out)
+            if [guid for guid, _, _ in found.values()] != [known[full][0]]:
                 raise done.refusal()
         made.setdefault(full, []).append(name)
     return made
@@ -128,7 +170,7 @@ def _bookmarks(
 def _planned_name(request: Request, wanted: NewBookmark, known: Known) -> str:
     full = f"{wanted.dataset}@{wanted.snapshot}"
     if full in known:
-        name = bookmark_name(wanted.lineage, *known[full])
+        name = bookmark_name(wanted.lineage, *known[full][:2])
         names.bookmark(f"{wanted.dataset}#{name}")
         return name
     if not request.dry_run:

@@ -10,8 +10,9 @@ import os
 import socket
 import sys
 import threading
+from typing import TYPE_CHECKING
 
-from backstay_host import allow, places
+from backstay_host import places
 from backstay_host.children import Children
 from backstay_host.clock import now_s
 from backstay_host.codec import ProtocolError, encode_frame, from_json, to_json
@@ -21,6 +22,10 @@ from backstay_host.refusal import Refused
 from backstay_host.request import Host, Request
 from backstay_host.values import ItemOutcome, Ticket
 from backstay_host.wire import Message, read_frame
+
+if TYPE_CHECKING:
+    from backstay_host.allow import Allowed  # only behind a gate: every stream is a new process
+    from backstay_host.conduit import Conduit
 
 SILENCE_S = 10.0
 WATCH_EVERY_S = 1.0
@@ -79,28 +84,33 @@ def admit(leash: Leash, ticket: str) -> tuple[Ticket, str, int, Message]:
     )
 
 
-def _listen(leash: Leash, children: Children) -> None:
+def _listen(leash: Leash, children: Children, way: Conduit | None) -> None:
     """Ends the children when `serve` says so, is gone, or falls silent."""
     while (message := leash.hear()) is not None:
         if "cancel" in message:
             children.stop("cancelled", "Cancelled")
+        if way is not None and "sharing" in message:
+            way.share(int(message["sharing"]))
     children.stop("the session that issued the ticket is gone", "Stopped")
 
 
-def _watch(leash: Leash, orders: Orders, over: threading.Event) -> None:
+def _watch(leash: Leash, orders: Orders, way: Conduit | None, over: threading.Event) -> None:
     """Reports progress each second; kills the children when nothing moves for too long."""
-    last, since = (-1, -1), now_s()
+    last, since = (-1, -1, -1), now_s()
     while not over.wait(WATCH_EVERY_S):
-        moved = (orders.now.index, orders.now.bytes_moved(orders.sending))
+        on_its_way = -1 if way is None else way.moved_bytes
+        moved = (orders.now.index, orders.now.bytes_moved(orders.sending), on_its_way)
         if moved != last:
             last, since = moved, now_s()
             if moved[1] >= 0:
                 leash.say({"progress": {"index": moved[0], "bytes": moved[1]}})
+        elif way is not None and way.waits_for_target:
+            since = now_s()
         elif now_s() - since > orders.ticket.stall_s:
             orders.request.host.children.stop("no byte moved", "TransferStalled")
 
 
-def run(ticket: str, allowed: allow.Allowed | None = None) -> int:
+def run(ticket: str, allowed: Allowed | None = None) -> int:
     """The orders of the ticket were run, as far as they went, and `serve` knows the outcomes.
 
     `allowed` are the lists of the key that came with the ticket: another key may have issued it.
@@ -122,15 +132,46 @@ def run(ticket: str, allowed: allow.Allowed | None = None) -> int:
     request = Request(host, reading_deadline())
     orders = Orders(request, Fence(installation, term), body)
     orders.report = lambda index, moved: leash.say({"progress": {"index": index, "bytes": moved}})
+    way = _way(children, body)
     over = threading.Event()
-    threading.Thread(target=_listen, args=(leash, children), daemon=True).start()
-    threading.Thread(target=_watch, args=(leash, orders, over), daemon=True).start()
-    outcomes = orders.run()
+    threading.Thread(target=_listen, args=(leash, children, way), daemon=True).start()
+    threading.Thread(target=_watch, args=(leash, orders, way, over), daemon=True).start()
+    outcomes = _carry(orders, way)
     over.set()
     return _report(leash, outcomes)
 
 
-def _refused(allowed: allow.Allowed, body: Ticket) -> ItemOutcome | None:
+def _way(children: Children, body: Ticket) -> Conduit | None:
+    """What is to run beside the orders; None for a plain *Relay*, which does not load it."""
+    if not (body.compressed or body.buffer_bytes or body.rate_bytes_s or body.destination):
+        return None
+    from backstay_host.conduit import Conduit
+
+    return Conduit(children, body)
+
+
+def _carry(orders: Orders, way: Conduit | None) -> list[ItemOutcome]:
+    """The outcomes of the orders, once nothing of what they wrote is under way any more."""
+    if way is None:
+        return orders.run()
+    outcomes: list[ItemOutcome] = []
+    try:
+        way.open()
+        orders.stdin, orders.stdout = way.stdin, way.stdout
+        outcomes = orders.run()
+    except Refused as error:
+        outcomes = [ItemOutcome("", error.reason, error.message)]
+    lost = way.close()
+    last = outcomes[-1].reason if outcomes else ""
+    if lost is None or last not in ("", "PeerEnded") or lost.reason == last:
+        return outcomes
+    name = outcomes.pop().name if last else ""
+    return [*outcomes, ItemOutcome(name, lost.reason, lost.message)]
+
+
+def _refused(allowed: Allowed, body: Ticket) -> ItemOutcome | None:
+    from backstay_host import allow
+
     try:
         allow.check(allowed, body)
     except Refused as error:

@@ -7,11 +7,13 @@ import platform
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from backstay_host import fence, places
-from backstay_host.clock import wall_s
+from backstay_host.clock import now_s, wall_s
 from backstay_host.identity import parse_local_properties, refuse_other_errors
+from backstay_host.points import Listed, State
 from backstay_host.protocol import (
     DatasetFacts,
     Hello,
@@ -27,12 +29,16 @@ from backstay_host.zfs import argv, names, parsing
 STORAGE_CONFIG = Path("/etc/pve/storage.cfg")
 _TRIES = 4
 _MAX_WRITTEN_COLUMNS = 16
+_MAX_IVSETS = 32
+"""Newest snapshots, and as many bookmarks, of each encrypted dataset whose IV sets are read."""
 
 Points = dict[str, list[tuple[str, int, int]]]
 
 
 def hello(request: Request, _: Hello) -> HostFacts:
     """The host's facts; proves that ZFS answers now, also in a session that has known it."""
+    # First of all: the operator takes it for the moment at which the question came.
+    now = wall_s()
     request.host.versions = None
     version, _numbers = request.host.version(request.deadline)
     return HostFacts(
@@ -41,7 +47,7 @@ def hello(request: Request, _: Hello) -> HostFacts:
         zfs_version=version,
         python_version=platform.python_version(),
         uid=os.geteuid(),
-        now=wall_s(),
+        now=now,
         pools=_pools(request),
     )
 
@@ -49,9 +55,10 @@ def hello(request: Request, _: Hello) -> HostFacts:
 def survey(request: Request, body: Survey) -> Surveyed:
     """A complete listing of the roots: datasets, snapshots, bookmarks, tokens, properties.
 
-    Processes: pools, sync, datasets, points, properties, and `written@` where someone else made
-    the newest snapshot; twice the lists when some roots are recursive and others are not; one
-    more for each resume token.
+    Processes: pools, sync, facts, points unless they are known (points.py), and `written@` where
+    someone else made the newest snapshot; twice the lists when some roots are recursive and others
+    are not; one more for all that is encrypted, and for each resume token. Before OpenZFS 2.3
+    facts are two lists.
     """
     for root in body.roots:
         names.dataset(root.name)
@@ -61,14 +68,15 @@ def survey(request: Request, body: Survey) -> Surveyed:
     if body.sync:
         _sync(request, body, pools)
     listing = _Listing(request, version >= parsing.JSON_SINCE)
-    listing.read_lists(
+    listing.read_datasets(
         [
             [r.name for r in body.roots if r.recursive],
             [r.name for r in body.roots if not r.recursive],
         ]
     )
-    listing.read_properties()
+    listing.read_points()
     listing.read_written(body.ours)
+    listing.read_encryption()
     listing.read_tokens()
     datasets = listing.facts()
     return Surveyed(
@@ -110,64 +118,101 @@ class _Listing:
     points: dict[str, Points] = field(default_factory=lambda: {"@": {}, "#": {}})
     properties: dict[str, dict[str, str]] = field(default_factory=dict)
     written: dict[str, tuple[str, int]] = field(default_factory=dict)
+    encryption: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     tokens: dict[str, TokenFacts] = field(default_factory=dict)
     roots: list[tuple[bool, list[str]]] = field(default_factory=list)
+    wall_s: float = 0.0
+    """The host's clock before anything was read."""
 
-    def read_lists(self, wanted: Sequence[Sequence[str]]) -> None:
-        """Datasets and points of (recursive roots, single roots); absent ones are left out.
-
-        Points only when all datasets were read: `written` counts from the newest snapshot. One
-        that somebody takes in between is then seen, and asked for anew by `read_written`; the
-        other way round, its data would pass for part of the snapshot before it.
-        """
+    def read_datasets(self, wanted: Sequence[Sequence[str]]) -> None:
+        """Datasets of (recursive roots, single roots) with their properties; absent ones not."""
+        self.wall_s = wall_s()
         for recursive, roots in zip((True, False), wanted, strict=True):
             self.roots += [(recursive, c) for c in argv.chunks(list(dict.fromkeys(roots)))]
-        for text in self._lists(argv.list_datasets):
-            self._keep_datasets(text)
-        for text in self._lists(argv.list_points):
-            self._keep_points(text)
+        if self.as_json:
+            for recursive, chunk in self.roots:
+                self._keep_facts(self._get(partial(argv.get_facts, recursive=recursive), chunk))
+            return
+        for text in self._lists([argv.list_datasets(c, r) for r, c in self.roots]):
+            for row in parsing.rows(text, len(argv.DATASET_COLUMNS)):
+                self.rows[row[0]] = dict(zip(argv.DATASET_COLUMNS, row, strict=True))
+        for recursive, chunk in self.roots:
+            self._read_properties(recursive, [name for name in chunk if name in self.rows])
 
-    def _lists(self, vector: Callable[[Sequence[str], bool], list[str]]) -> list[str]:
-        """What the lists of all roots say, read side by side."""
-        vectors = [vector(chunk, recursive) for recursive, chunk in self.roots]
+    def _read_properties(self, recursive: bool, names_: Sequence[str]) -> None:
+        """Our user properties that are set on the datasets themselves."""
+
+        def vector(left: Sequence[str]) -> list[str]:
+            asked = argv.get_local(argv.USER_PROPERTIES, left, json=False)
+            return [*asked[:2], "-r", *asked[2:]] if recursive else asked
+
+        self.properties |= parse_local_properties(self._get(vector, names_), as_json=False)
+
+    def _get(self, vector: Callable[[Sequence[str]], list[str]], names_: Sequence[str]) -> str:
+        """What `zfs get` prints of those that exist; names that are gone are forgotten.
+
+        With one that is gone `zfs get -j` prints nothing: asked again without.
+        """
+        left = list(names_)
+        for _ in range(_TRIES):
+            if not left:
+                break
+            self.request.commands.append(vector(left))
+            done = self.request.read(vector(left))
+            absent = refuse_other_errors("zfs get", done.status, done.err)
+            left = [name for name in left if name not in absent]
+            for name in absent:
+                self.rows.pop(name, None)
+            if not absent or not self.as_json:
+                return done.out
+        return ""
+
+    def _keep_facts(self, text: str) -> None:
+        for name, (values, local) in parsing.facts_json(text).items():
+            self.rows[name] = {"name": name} | values
+            self.properties[name] = {k: v for k, v in local.items() if k in argv.USER_PROPERTIES}
+
+    def read_points(self) -> None:
+        """Snapshots and bookmarks, as far as they are not known.
+
+        Only when all datasets were read: `written` counts from the newest snapshot. One that
+        somebody takes in between is then seen, and asked for anew by `read_written`; the other way
+        round, its data would pass for part of the snapshot before it.
+        """
+        known = self.request.host.points
+        now = now_s()
+        states = {name: _state(row) for name, row in self.rows.items()}
+        found = {name: known.find(name, state, now) for name, state in states.items()}
+        stale = [name for name, listed in found.items() if listed is None]
+        if stale and len(stale) == len(found):
+            vectors = [argv.list_points(chunk, recursive) for recursive, chunk in self.roots]
+        else:
+            vectors = [argv.list_points(chunk, False) for chunk in argv.chunks(stale)]
+        for text in self._lists(vectors):
+            self._keep_points(text)
+        for name in self.rows:
+            listed = found[name]
+            if listed is None:
+                of_name = [self.points[mark].get(name, []) for mark in ("@", "#")]
+                known.keep(name, states[name], Listed(*of_name), wall_s=self.wall_s, now=now)
+            else:
+                self.points["@"][name] = listed.snapshots
+                self.points["#"][name] = listed.bookmarks
+
+    def _lists(self, vectors: Sequence[list[str]]) -> list[str]:
+        """What these lists say, read side by side; datasets that are gone are forgotten."""
         ended = self.request.read_all(vectors)
         self.request.commands += vectors
         for done in ended:
-            refuse_other_errors("zfs list", done.status, done.err)
+            for name in refuse_other_errors("zfs list", done.status, done.err):
+                self.rows.pop(name, None)
         return [done.out for done in ended]
-
-    def _keep_datasets(self, text: str) -> None:
-        for row in parsing.rows(text, len(argv.DATASET_COLUMNS)):
-            self.rows[row[0]] = dict(zip(argv.DATASET_COLUMNS, row, strict=True))
 
     def _keep_points(self, text: str) -> None:
         for name, (guid, txg) in parsing.points(text).items():
             mark = "#" if "#" in name else "@"
             dataset, _, short = name.partition(mark)
             self.points[mark].setdefault(dataset, []).append((short, guid, txg))
-
-    def read_properties(self) -> None:
-        """Our user properties that are set on the datasets themselves.
-
-        A name that vanished since the list makes `zfs get -j` print nothing: asked again without.
-        """
-        for recursive, chunk in self.roots:
-            left = [name for name in chunk if name in self.rows]
-            for _ in range(_TRIES):
-                if not left:
-                    break
-                vector = argv.get_local(argv.USER_PROPERTIES, left, json=self.as_json)
-                if recursive:
-                    vector.insert(2, "-r")
-                self.request.commands.append(vector)
-                done = self.request.read(vector)
-                absent = refuse_other_errors("zfs get", done.status, done.err)
-                left = [name for name in left if name not in absent]
-                for name in absent:
-                    self.rows.pop(name, None)
-                if not absent or not self.as_json:
-                    self.properties |= parse_local_properties(done.out, self.as_json)
-                    break
 
     def read_written(self, ours: str) -> None:
         """Bytes written since the newest snapshot of ours, for each dataset that has one."""
@@ -198,6 +243,34 @@ class _Listing:
                 snapshot = since[row[0]]
                 written = parsing.number(row[1 + columns.index(snapshot)])
                 self.written[row[0]] = (snapshot, written)
+
+    def read_encryption(self) -> None:
+        """Key status and IV sets of what is encrypted: raw streams are judged by them.
+
+        ZFS opens each snapshot for it, which the list of all points does without; so only the
+        newest are asked for, among which the base of a replica that is not far behind is.
+        """
+        encrypted = [n for n, row in self.rows.items() if _is_encrypted(row)]
+        wanted = list(encrypted)
+        for mark, points in self.points.items():
+            for name in encrypted:
+                newest = points.get(name, [])[-_MAX_IVSETS:]
+                wanted += [f"{name}{mark}{short}" for short, _, _ in newest]
+        vectors = [argv.list_encryption(chunk) for chunk in argv.chunks(wanted)]
+        self.request.commands += vectors
+        for done in self.request.read_all(vectors):
+            refuse_other_errors("zfs list", done.status, done.err)
+            self.encryption |= parsing.encryption(done.out)
+
+    def _ivsets(self, name: str) -> dict[str, int]:
+        """IV sets by short name with its mark; those of points that were made anew are left out."""
+        found = {}
+        for mark, points in self.points.items():
+            for short, guid, _ in points.get(name, []):
+                told = self.encryption.get(f"{name}{mark}{short}")
+                if told is not None and told[0] == guid and told[1] >= 0:
+                    found[f"{mark}{short}"] = told[1]
+        return found
 
     def read_tokens(self) -> None:
         """The contents of each resume token."""
@@ -230,10 +303,22 @@ class _Listing:
             volsize=parsing.number(row["volsize"]),
             readonly=row["readonly"] == "on",
             mounted=row["mounted"] == "yes",
-            encrypted=row["encryption"] not in ("off", "-"),
+            encrypted=_is_encrypted(row),
             origin=parsing.blank(row["origin"]),
             token=self.tokens.get(name),
             properties=self.properties.get(name, {}),
             snapshots=self.points["@"].get(name, []),
             bookmarks=self.points["#"].get(name, []),
+            used=parsing.number(row["used"]),
+            encryption_root=parsing.blank(row["encryptionroot"]),
+            key_status=self.encryption.get(name, (0, 0, ""))[2],
+            ivsets=self._ivsets(name),
         )
+
+
+def _is_encrypted(row: dict[str, str]) -> bool:
+    return row["encryption"] not in ("off", "-")
+
+
+def _state(row: dict[str, str]) -> State:
+    return State(row["guid"], row["origin"], row.get(argv.CHANGED, "-"))

@@ -9,11 +9,12 @@ import signal
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from backstay_host import places
+from backstay_host import carriers, places
 from backstay_host.clock import now_s
 from backstay_host.protocol import (
     ItemOutcome,
@@ -27,6 +28,7 @@ from backstay_host.protocol import (
 )
 from backstay_host.refusal import Refused
 from backstay_host.request import Host, Request
+from backstay_host.values import STREAM_MODES
 from backstay_host.wire import Message, read_frame
 from backstay_host.zfs import argv, names
 
@@ -38,6 +40,8 @@ _GRACE_S = 3.0
 
 def _check_send(order: SendOrder) -> None:
     names.snapshot(f"{names.dataset(order.dataset)}@{order.snapshot}")
+    if order.mode not in STREAM_MODES:
+        raise Refused("BadRequest", f"{order.mode[:80]!r} is no mode of a stream")
     if order.base is not None and names.dataset_of(names.point(order.base)) != order.dataset:
         raise Refused("BadRequest", f"the base {order.base} is not of {order.dataset}")
     if order.token is not None:
@@ -64,6 +68,7 @@ def validate(body: Ticket) -> None:
     """
     if bool(body.sends) == bool(body.receives) or body.stall_s <= 0:
         raise Refused("BadRequest", "a ticket is for sends or for receives, with a stall time")
+    carriers.check(body)
     for send in body.sends:
         _check_send(send)
     for receive in body.receives:
@@ -147,7 +152,7 @@ class Streams:
         not for a dead one's.
         """
         path = places.socket_path(self._host.nonce)
-        unborn = path.with_suffix(".new")
+        unborn = path.with_suffix(places.UNBORN)
         self._listener.bind(str(unborn))
         self._listener.listen(64)
         unborn.rename(path)
@@ -160,7 +165,7 @@ class Streams:
         """
         validate(body)
         orders = [argv.send(o) for o in body.sends] + [argv.receive(o) for o in body.receives]
-        request.commands.extend(orders)
+        request.commands.extend([*orders, *carriers.vectors(body)])
         if request.dry_run:
             return Ticketed("", [])
         fence = self._host.fence
@@ -199,8 +204,9 @@ class Streams:
             for stream in streams:
                 if not stream.admitted and stream.void_at < now:
                     del self._streams[stream.ticket]
+        braked = Counter(stream.body.rate_bytes_s for stream in streams if stream.admitted)
         for stream in streams:
-            stream.tell({"alive": True})
+            stream.tell({"alive": True, "sharing": braked[stream.body.rate_bytes_s]})
 
     def idle(self) -> bool:
         """Whether no stream runs."""
@@ -277,6 +283,8 @@ class Streams:
         if outcomes is None:
             lost = ItemOutcome("", "StreamLost", "the stream ended without a word")
             outcomes = [to_json(lost)]
+        if any(outcome.get("reason") for outcome in outcomes):
+            self._host.points.clear()  # what was planned by may be out of date
         with self._lock:
             self._streams.pop(stream.ticket, None)
         self._emit({"ended": {"ticket": stream.ticket, "outcomes": outcomes}})

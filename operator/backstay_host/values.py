@@ -6,7 +6,11 @@ all requests takes a quarter of a second at each start on an emulated host.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+STREAM_MODES = frozenset({"Lec", "Lc", "Lecw"})
+"""Large blocks, embedded and compressed data as they are; without embedded data, which nothing
+that is encrypted takes; raw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class SendOrder:
     base: str | None = None
     base_guid: int | None = None
     token: str | None = None
+    mode: str = "Lec"
+    """Flags of zfs-send(8), one of `STREAM_MODES`; a token has its own."""
+    of_replica: bool = False
+    """The snapshot is locked, not the dataset, which goes on receiving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +71,38 @@ class ReceiveOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a *Direct* send goes: the target's ssh server, and the ticket that admits it there.
+
+    Only one of `host_keys` is accepted. `key` is the private data key: it is kept in memory for
+    as long as the stream runs, and all that it opens is the `stream` of a ticket.
+    """
+
+    address: str
+    port: int
+    user: str
+    host_keys: list[str]
+    key: str = field(repr=False)
+    ticket: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """`ticket`: admit one `stream` connection that runs these orders one after the other.
 
     Exactly one of the lists is not empty. `stall_s`: no byte for so long → the group is killed.
+    `compressed` (zstd) must be alike at both ends; `buffer_bytes` (mbuffer) is of this end alone.
+    `rate_bytes_s`: the sends put no more than that on the line, together with those of all other
+    streams of the session that have the same rate; 0: as much as it takes.
     """
 
     sends: list[SendOrder]
     receives: list[ReceiveOrder]
     stall_s: float = 60.0
+    compressed: bool = False
+    buffer_bytes: int = 0
+    rate_bytes_s: int = 0
+    destination: Destination | None = None
 
 
 @dataclass(frozen=True, slots=True)

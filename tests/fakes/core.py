@@ -15,7 +15,6 @@ import asyncio
 import random
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from backstay.api.kinds import API_VERSION
@@ -34,30 +33,10 @@ from backstay.ports.kube import Gone, Notice, ObjectRef
 from backstay.report.pair import PairFacts
 from fakes.host import FakePort
 from fakes.truths import has_bookmark
-from fakes.world import INSTALLATION, SHORT_ID, FakeHost, World
+from fakes.world import INSTALLATION, SHORT_ID, FakeHost, World, WorldClock
 
 NAMESPACE = "dr"
 ROUNDS = 40
-
-
-class WorldClock:
-    """The world's time; sleeping lets it pass."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def now(self) -> datetime:
-        """The world's wall clock."""
-        return self._world.now
-
-    def monotonic_s(self) -> float:
-        """Seconds since the world began."""
-        return self._world.monotonic_s
-
-    async def sleep(self, seconds: float) -> None:
-        """The world is so much older."""
-        self._world.advance(seconds)
-        await asyncio.sleep(0)
 
 
 class Core:
@@ -98,7 +77,7 @@ class Core:
         """The fake host behind a Site's host."""
         host = self._hosts[endpoint.name]
         port = host.port(term=self.term, installation=self.installation, short_id=self.short_id)
-        port.key = endpoint.private_key
+        port.key, port.data_key = endpoint.private_key, endpoint.data_key
         return port
 
     async def close(self) -> None:
@@ -310,7 +289,11 @@ class Core:
             await self._lanes_done()
             if not self._rung:
                 return
-            await self.run(self._rung.popleft())
+            key = self._rung.popleft()
+            if key in self._begun:
+                self._begun[key] = True
+            else:
+                await self.run(key)
         raise AssertionError(f"keys keep ringing each other: {list(self._rung)}")
 
     async def run(self, key: Key) -> float | None:
@@ -322,6 +305,23 @@ class Core:
             return None
         self._due[key] = self.world.monotonic_s + again.in_s
         return again.in_s
+
+    def begin(self, key: Key) -> asyncio.Task[float | None]:
+        """The key runs beside everything else; rung meanwhile, it runs once more after that."""
+        self._due.pop(key, None)
+        self._begun[key] = False
+
+        def ended(_task: object) -> None:
+            if self._begun.pop(key):
+                self.ring(key)
+
+        task = asyncio.create_task(self.run(key))
+        task.add_done_callback(ended)
+        return task
+
+    def due_in(self, key: Key) -> float:
+        """Seconds until the key is due."""
+        return self._due[key] - self.world.monotonic_s
 
     async def live(self, seconds: float) -> None:
         """So much time passes, and every key runs when it said that it is due, or was rung."""
@@ -345,6 +345,11 @@ class Core:
             self.ring(ObjectKey("ReplicationPair", NAMESPACE, pair.metadata.name))
         await self.settle()
 
+    def _judge_in(self, pair: str, seconds: float) -> None:
+        key = ObjectKey("ReplicationPair", *pair.split("/", 1))
+        at = self.world.monotonic_s + seconds
+        self._due[key] = min(at, self._due.get(key, at))
+
     async def _lanes_done(self) -> None:
         """Every lane has ended, or waits for something that a test holds back."""
         for _ in range(200):
@@ -356,6 +361,8 @@ class Core:
     def _start(self) -> None:
         self._rung: deque[Key] = deque()
         self._due: dict[Key, float] = {}
+        self._begun: dict[Key, bool] = {}
+        """Keys whose run was begun by a test and has not ended → whether they were rung since."""
         self.ran: Counter[Key] = Counter()
         self.registry = Registry()
         self.facts: dict[ObjectKey, PairFacts] = {}
@@ -372,6 +379,7 @@ class Core:
             ring=self.ring,
             reported=lambda key: self.ring(ObjectKey("ReplicationPair", *key.split("/", 1))),
             superseded=self.superseded.append,
+            judge_in=self._judge_in,
         )
         self.passes = RoutePasses(self.shares, self, self.clock, hooks)
         farewell = Farewell(self.shares, self, self.passes, FINALIZER)  # type: ignore[arg-type]

@@ -67,7 +67,8 @@ class TransferFault:
     """What happens to a coming pipe at one member after some of its bytes.
 
     `after_bytes` beyond the stream's size: the member arrives whole but its acknowledgement is
-    lost. `pause`: the stream waits there until the event is set, or until it is killed.
+    lost. `pause`: the stream waits there until the event is set, or until it is killed. `stalls`:
+    no more bytes come, for as long as the watches of both ends take it.
     """
 
     member: int
@@ -76,6 +77,7 @@ class TransferFault:
     pause: asyncio.Event | None = None
     reached: asyncio.Event | None = None
     garbled: bool = False
+    stalls: bool = False
 
 
 @dataclass(slots=True)
@@ -93,6 +95,10 @@ class TransferFaults:
     def lose_acknowledgement(self, *, member: int = 0, nth: int = 1) -> None:
         """Break the nth coming pipe when this member has arrived but before it is said so."""
         self.planned.append(TransferFault(member, 1 << 62, nth))
+
+    def stall(self, *, member: int = 0, after_bytes: int = 0, nth: int = 1) -> None:
+        """Let no more bytes of the nth coming pipe move, until its watches end it."""
+        self.planned.append(TransferFault(member, after_bytes, nth, stalls=True))
 
     def garble(self, *, member: int = 0, nth: int = 1) -> None:
         """Flip one byte of this member: the receive rejects it and commits nothing."""

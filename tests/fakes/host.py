@@ -1,8 +1,4 @@
-"""The fake host as a `HostPort`: one leader's connection, its fence and its requests.
-
-Every mutation is recorded as an argument vector in `FakeHost.commands`; with `dry_run` it is
-recorded in `FakePort.commands` instead and changes nothing.
-"""
+"""The fake host as a `HostPort`: one leader's connection, its fence and its requests."""
 
 from __future__ import annotations
 
@@ -34,6 +30,7 @@ from backstay.domain.zfs import (
 from backstay.ports.host import RootState, SurveyRequest
 from fakes import listing, streams
 from fakes.faults import RequestFault
+from fakes.roles import RoleRequests
 from fakes.world import FakeHost
 from fakes.zfs import FakeDataset, FakePool, ZfsError
 
@@ -48,16 +45,23 @@ class Leader:
     process: str = "one"
 
 
-class FakePort:
-    """A `HostPort` on a fake host."""
+class FakePort(RoleRequests):
+    """A `HostPort` and `RolePort` on a fake host."""
 
     def __init__(self, host: FakeHost, leader: Leader, *, is_dry_run: bool = False) -> None:
         self.host = host
         self.leader = leader
         self.is_dry_run = is_dry_run
-        self.commands: list[tuple[str, ...]] = []
+        self.commands: list[tuple[str, ...]] = []  # of a dry run; others are in FakeHost.commands
         self.key: bytes | None = None
         """The private key that it was opened with, where a test cares."""
+        self.data_key: bytes | None = b"data"
+        """What other hosts log in with to bring a stream."""
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """Programs for streams that the host has."""
+        return self.host.tools
 
     @property
     def name(self) -> str:
@@ -191,7 +195,12 @@ class FakePort:
         point = self.host.pool_of(dataset).get(dataset).snapshot(short)
         guid, txg = (point.guid, point.createtxg) if point else (0, 0)
         return MadeSnapshot(
-            dataset=dataset, name=short, guid=Guid(guid), createtxg=txg, bookmarks=bookmarks
+            dataset=dataset,
+            name=short,
+            guid=Guid(guid),
+            createtxg=txg,
+            bookmarks=bookmarks,
+            ivset=point.ivset if point else None,
         )
 
     async def create_parents(self, step: CreateParents) -> None:
@@ -339,7 +348,7 @@ class FakePort:
         if found.properties.get(LINEAGE) != lineage:
             raise ZfsError("TargetHasForeignData", f"{name} is not of lineage {lineage}")
         if found.properties.get(ROLE) == "primary":
-            raise ZfsError("TargetHasForeignData", f"{name} has the role primary")
+            raise ZfsError("TargetIsPrimary", f"{name} has the role primary")
         return pool, found
 
     # --- the course of a request ----------------------------------------------------------------
@@ -348,7 +357,7 @@ class FakePort:
         await asyncio.sleep(0)
         self.host.requests[request] += 1
         if self.host.latency_s:
-            self.host.world.advance(self.host.latency_s)
+            await self.host.world.wait(self.host.latency_s)
         self.check_reachable()
         fault = self.host.faults.draw(request)
         if fault is not None and fault.when == "before":

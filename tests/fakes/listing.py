@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from backstay.domain.zfs import (
-    PROPERTY_PREFIX,
     Bookmark,
     Dataset,
     DatasetKind,
@@ -17,6 +16,7 @@ from backstay.domain.zfs import (
     Snapshot,
     WrittenSince,
 )
+from backstay_host.zfs.argv import USER_PROPERTIES
 from fakes.streams import decode_token
 from fakes.world import FakeHost
 from fakes.zfs import FakeDataset, FakePool, Partial
@@ -79,15 +79,30 @@ def as_dataset(pool: FakePool, found: FakeDataset, short_id: str) -> Dataset:
         readonly=pool.effective(found.name, "readonly") == "on",
         mounted=found.mounted,
         encrypted=found.encrypted,
+        encryption_root=(found.encryption_root or found).name if found.encrypted else None,
+        key_available=found.key_loaded if found.encrypted else None,
         origin=found.origin,
         volsize_bytes=found.volsize,
-        properties={k: v for k, v in found.properties.items() if k.startswith(PROPERTY_PREFIX)},
+        used_bytes=sum(pool.used_by(d) for d in pool.below(found.name)),
+        properties={k: v for k, v in found.properties.items() if k in USER_PROPERTIES},
         snapshots=tuple(
-            Snapshot(dataset=found.name, name=s.name, guid=Guid(s.guid), createtxg=s.createtxg)
+            Snapshot(
+                dataset=found.name,
+                name=s.name,
+                guid=Guid(s.guid),
+                createtxg=s.createtxg,
+                ivset=s.ivset,
+            )
             for s in found.snapshots
         ),
         bookmarks=tuple(
-            Bookmark(dataset=found.name, name=b.name, guid=Guid(b.guid), createtxg=b.createtxg)
+            Bookmark(
+                dataset=found.name,
+                name=b.name,
+                guid=Guid(b.guid),
+                createtxg=b.createtxg,
+                ivset=b.ivset,
+            )
             for b in found.bookmarks
         ),
     )
@@ -110,4 +125,5 @@ def _token(partial: Partial) -> ResumeToken:
         to_guid=Guid(said.guid),
         from_guid=None if said.from_guid is None else Guid(said.from_guid),
         received_bytes=said.received,
+        raw="w" in said.mode,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from backstay.adapters.clock import SystemClock
 from backstay.adapters.host.bootstrap import BOOTSTRAP
@@ -169,12 +171,14 @@ class Bench:
         self.office = Office(folder / "run", b"")
         self.hosts: OpenSshHosts
 
-    def host(self, script: str, *, name: str = "fra/zfs-a", idle_s: float = 60.0) -> OpenSshHost:
-        """A host whose program runs this script."""
+    def host(
+        self, script: str, *, name: str = "fra/zfs-a", idle_s: float = 60.0, **more: Any
+    ) -> OpenSshHost:
+        """A host whose program runs this script; `more` are fields of its endpoint."""
         self.office.program = peer(script)
         self.hosts = self.office.hosts(idle_s=idle_s)
         self._opened.append(self.hosts)
-        return self.hosts.open(endpoint(name))
+        return self.hosts.open(dataclasses.replace(endpoint(name), **more))
 
     def file(self, name: str) -> Path:
         """A place where a scripted program may leave a note."""

@@ -13,7 +13,7 @@ from backstay.api.kinds import REQUESTED_AT
 from backstay.api.v1alpha1 import KINDS
 from backstay.app.commands.cluster import Toolbox
 from backstay.domain.errors import Stalled
-from backstay.ports.kube import Access, Body, Gone, LeaseRecord
+from backstay.ports.kube import Access, Body, Gone, LeaseRecord, ObjectRef
 from fakes.clock import START, FakeClock
 from fakes.kube import FakeKube
 
@@ -71,6 +71,16 @@ class FakeReader(FakeKube):
         if found is None:
             raise Gone("Gone", f"{name} is gone")
         found["metadata"].setdefault("annotations", {})[REQUESTED_AT] = value
+        return copy.deepcopy(found)
+
+    async def approve(self, ref: ObjectRef, approval: str, *, of: str) -> Body:
+        """The annotation is set."""
+        self._refuse("patch replicationpairs.backstay.dev")
+        await self._trouble()
+        found = self._named(ref.kind, ref.namespace, ref.name)
+        if found is None or found["metadata"]["uid"] != ref.uid:
+            raise Gone("Gone", f"{ref} is gone")
+        found["metadata"].setdefault("annotations", {})[of] = approval
         return copy.deepcopy(found)
 
     async def get_secret(self, namespace: str, name: str) -> Any:

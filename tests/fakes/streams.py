@@ -12,7 +12,6 @@ from fakes.zfs import (
     FakePool,
     FakeSnapshot,
     Partial,
-    State,
     Stream,
     ZfsError,
 )
@@ -27,24 +26,28 @@ class DecodedToken:
     received: int
     dataset: str
     snapshot: str
+    mode: str
 
 
 def decode_token(text: str) -> DecodedToken:
     """The parts of a token, or ZFS' refusal of a damaged one."""
     try:
-        _, guid, base, received, full = text.split("-", 4)
+        version, guid, base, received, full = text.split("-", 4)
         dataset, snapshot = full.split("@")
     except ValueError:
         raise ZfsError("StaleReceiveState", "cannot resume send: resume token is corrupt") from None
-    return DecodedToken(int(guid, 16), int(base, 16) or None, int(received, 16), dataset, snapshot)
+    numbers = int(guid, 16), int(base, 16) or None, int(received, 16)
+    return DecodedToken(*numbers, dataset, snapshot, mode=version[1:])
 
 
-def send(pool: FakePool, dataset: str, snapshot: str, base: str | None) -> Stream:
-    """`zfs send [-i base] dataset@snapshot`; the base is a snapshot or bookmark of the dataset."""
+def send(
+    pool: FakePool, dataset: str, snapshot: str, base: str | None, *, mode: str = "Lec"
+) -> Stream:
+    """`zfs send -MODE [-i base] dataset@snapshot`; the base is a snapshot or bookmark of it."""
     source = pool.get(dataset)
     to = _need_snapshot(source, snapshot)
     if base is None:
-        return _stream(source, to, None, to.state.referenced)
+        return _stream(source, to, None, to.state.referenced, mode=mode)
     name = base[len(dataset) + 1 :]
     start = source.bookmark(name) if base[len(dataset)] == "#" else source.snapshot(name)
     if start is None:
@@ -53,7 +56,7 @@ def send(pool: FakePool, dataset: str, snapshot: str, base: str | None) -> Strea
         # Real ZFS sends from a newer bookmark without a word (openzfs#12657); the host program
         # has to refuse before, so reaching this is a fault of the plan.
         raise ZfsError("NoCommonBase", f"cannot send: '{base}' is not older than '{snapshot}'")
-    return _stream(source, to, start.guid, to.state.changed - start.state.changed)
+    return _stream(source, to, start, to.state.changed - start.state.changed, mode=mode)
 
 
 def resume(pool: FakePool, token: str) -> Stream:
@@ -67,33 +70,47 @@ def resume(pool: FakePool, token: str) -> Stream:
             f"cannot resume send: '{decoded.dataset}@{decoded.snapshot}' is no longer the same "
             "snapshot used in the initial send",
         )
-    size = to.state.referenced
+    base, size = None, to.state.referenced
     if decoded.from_guid is not None:
-        size = to.state.changed - _base_state(source, decoded.from_guid).changed
-    whole = _stream(source, to, decoded.from_guid, size)
+        base = _base(source, decoded.from_guid)
+        size = to.state.changed - base.state.changed
+    whole = _stream(source, to, base, size, mode=decoded.mode)
     return replace(whole, offset=decoded.received)
 
 
-def _base_state(source: FakeDataset, guid: int) -> State:
+def _base(source: FakeDataset, guid: int) -> FakeSnapshot | FakeBookmark:
     points: list[FakeSnapshot | FakeBookmark] = [*source.snapshots, *source.bookmarks]
     for point in points:
         if point.guid == guid:
-            return point.state
+            return point
     raise ZfsError(
         "StaleReceiveState", "cannot resume send: incremental source 0x… no longer exists"
     )
 
 
-def _stream(source: FakeDataset, to: FakeSnapshot, base: int | None, size: int) -> Stream:
+def _stream(
+    source: FakeDataset,
+    to: FakeSnapshot,
+    base: FakeSnapshot | FakeBookmark | None,
+    size: int,
+    *,
+    mode: str,
+) -> Stream:
+    if source.encrypted and "w" not in mode and not source.key_loaded:
+        raise ZfsError("KeyNotAvailable", f"cannot send '{source.name}': key must be loaded")
     return Stream(
         dataset=source.name,
         snapshot=to.name,
         guid=to.guid,
-        from_guid=base,
+        from_guid=None if base is None else base.guid,
         state=to.state,
         size=max(size, 0) + STREAM_OVERHEAD_BYTES,
         volume=source.volume,
         volsize=source.volsize,
+        raw="w" in mode and source.encrypted,
+        embedded="e" in mode and not source.encrypted,
+        ivset=to.ivset,
+        from_ivset=None if base is None else base.ivset,
     )
 
 
@@ -134,7 +151,14 @@ class Reception:
                 "TargetHasForeignData",
                 f"cannot receive new filesystem stream: destination '{self.name}' exists",
             )
+        above = self.pool.datasets.get(self.name.rpartition("/")[0])
+        if not stream.raw and above is not None and above.encrypted:
+            _refuse_embedded(stream)
+        if not stream.raw and above is not None and above.encrypted and not above.key_loaded:
+            raise ZfsError("KeyNotAvailable", "cannot receive: inherited key must be loaded")
         dataset = self.pool.create(self.name, volume=stream.volume)
+        if stream.raw:
+            dataset.encrypted, dataset.key_loaded = True, False  # an encryption root of its own
         dataset.volsize = stream.volsize
         dataset.properties.update(self.properties)
         self._dataset = dataset
@@ -156,7 +180,15 @@ class Reception:
                 f"cannot receive incremental stream: most recent snapshot of {self.name} does not "
                 "match incremental source",
             )
-        if existing.head.digest != base.state.digest:
+        if stream.raw and not existing.encrypted:
+            raise ZfsError(
+                "TransferFailed",
+                "cannot receive incremental stream: kernel modules must be upgraded to receive "
+                "this stream.",
+            )
+        # A raw stream wants the newest one, whatever was written (dmu_recv.c).
+        is_followed = stream.raw and existing.snapshots[-1] is not base
+        if is_followed or existing.head.digest != base.state.digest:
             raise ZfsError(
                 "TargetModified",
                 f"cannot receive incremental stream: destination {self.name} has been modified "
@@ -167,6 +199,14 @@ class Reception:
                 "NameCollision",
                 f"cannot receive: '{self.name}@{stream.snapshot}' already exists",
             )
+        if existing.encrypted:
+            _refuse_embedded(stream)
+        if stream.raw and base.ivset != stream.from_ivset:
+            raise ZfsError(
+                "RawLineageBroken", "cannot receive incremental stream: IV set guid mismatch."
+            )
+        if existing.encrypted and not stream.raw and not existing.key_loaded:
+            raise ZfsError("KeyNotAvailable", "cannot receive: inherited key must be loaded")
         existing.properties.update(self.properties)
         self._dataset = existing
 
@@ -177,7 +217,7 @@ class Reception:
                 "StaleReceiveState",
                 f"cannot receive resume stream: destination {self.name} has no such partial state",
             )
-        if partial.received != stream.offset:
+        if partial.orphaned or partial.received != stream.offset:
             raise ZfsError("StaleReceiveState", "cannot receive resume stream: token is outdated")
         self._dataset = existing
 
@@ -236,6 +276,7 @@ class Reception:
         dataset.partial = None
         txg = self.pool.next_txg()
         made = FakeSnapshot(stream.snapshot, stream.guid, txg, stream.state)
+        made.ivset = stream.ivset if stream.raw else self.pool.new_ivset(dataset)
         dataset.snapshots.append(made)
         dataset.head, dataset.volsize = stream.state, stream.volsize
         # A stream has more bytes than its data; only the data stays.
@@ -246,6 +287,26 @@ class Reception:
     def _moved_meanwhile(dataset: FakeDataset, base_guid: int) -> bool:
         base = dataset.snapshot_by_guid(base_guid)
         return base is None or base.state.digest != dataset.head.digest
+
+
+def _refuse_embedded(stream: Stream) -> None:
+    """As if the source's pool held embedded blocks; most do."""
+    if stream.embedded:
+        raise ZfsError(
+            "TransferFailed",
+            "cannot receive: incompatible embedded data stream feature with encrypted receive.",
+        )
+
+
+def by_hand(
+    source: FakePool, snapshot: str, base: str | None, pool: FakePool, name: str, *, mode: str
+) -> None:
+    """`zfs send -MODE [-i base] ds@x | zfs receive name`: a test's own hand."""
+    dataset, short = snapshot.split("@")
+    reception = Reception(pool, name, {})
+    reception.begin(send(source, dataset, short, base, mode=mode))
+    reception.feed(reception.remaining)
+    reception.finish()
 
 
 def abort(pool: FakePool, dataset: FakeDataset) -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from backstay.adapters.host import ways
 from backstay.adapters.host.reasons import failure
+from backstay.adapters.host.transfers import STALL_CAP_S, STALL_S
 from backstay.domain.errors import Refused
 from backstay.domain.steps import (
     Increment,
@@ -48,6 +50,14 @@ class TransferRecord:
 class _Cut(Exception):
     """The pipe broke here."""
 
+    reason = LOST
+
+
+class _Stalled(_Cut):
+    """The watches ended it here."""
+
+    reason = "TransferStalled"
+
 
 class FakeTransfers:
     """A `TransferPort` between the hosts of one world."""
@@ -72,18 +82,26 @@ class FakeTransfers:
             port.check_term()
         for transfer in pipe.transfers:
             target.check_writer(transfer.target_dataset)
+        if (why := ways.obstacle(pipe, source, target)) is not None:
+            return PipeOutcome(completed=0, sent_bytes=0, duration_s=0.0, failure=why)
+        _, left_out = ways.agree(pipe.transport, source, target)
         course = _Course(self.world, source, target, pipe)
         if source.is_dry_run or target.is_dry_run:
             course.record_all()
             done = len(pipe.transfers)
             return PipeOutcome(completed=done, sent_bytes=0, duration_s=0.0, failure=None)
-        outcome = await course.run(progress)
+        outcome = replace(await course.run(progress), left_out=left_out)
         if self.bandwidth_bytes_s:
             seconds = outcome.sent_bytes / self.bandwidth_bytes_s
             self.world.advance(seconds)
             outcome = replace(outcome, duration_s=outcome.duration_s + seconds)
         self.records.append(TransferRecord(source.name, target.name, pipe, outcome))
         return outcome
+
+
+def patience_s(pipe: Pipe) -> float:
+    """After how long without a byte the watches end it."""
+    return float(min(STALL_S * 2 ** min(pipe.failed_before, 10), STALL_CAP_S))
 
 
 def _check_pipe(pipe: Pipe) -> None:
@@ -119,7 +137,7 @@ class _Course:
             except (ZfsError, Refused) as refused:
                 return self._outcome(index, transfer, refused.reason, refused.message)
             except _Cut as cut:
-                return self._outcome(index, transfer, LOST, str(cut))
+                return self._outcome(index, transfer, cut.reason, str(cut))
             finally:
                 for port, flight in flights:
                     port.host.flights.remove(flight)
@@ -140,8 +158,11 @@ class _Course:
 
     def _take_off(self, transfer: Transfer) -> list[tuple[FakePort, Flight]]:
         flights = []
+        sent = transfer.source_dataset
+        if transfer.of_replica:
+            sent = f"{sent}@{transfer.snapshot}"
         for port, dataset, receives in (
-            (self.source, transfer.source_dataset, False),
+            (self.source, sent, False),
             (self.target, transfer.target_dataset, True),
         ):
             leader = port.leader
@@ -193,6 +214,9 @@ class _Course:
             if fault.after_bytes > reception.remaining + reception.received - already:
                 continue
             self._feed(reception, fault.after_bytes - (reception.received - already), progress)
+            if fault.stalls:
+                self.world.advance(patience_s(self.pipe))
+                raise _Stalled("no byte moved")
             if fault.pause is None:
                 raise _Cut("the connection was lost")
             await _wait(fault, flights)
@@ -218,9 +242,11 @@ class _Course:
         if snapshot is None or snapshot.guid != transfer.guid:
             raise _changed(f"{found.name}@{transfer.snapshot}", transfer.guid)
         if isinstance(transfer.how, Seed):
-            return streams.send(pool, found.name, transfer.snapshot, None)
+            return streams.send(pool, found.name, transfer.snapshot, None, mode=transfer.mode)
         base = transfer.how.base
-        stream = streams.send(pool, found.name, transfer.snapshot, base.full_name)
+        stream = streams.send(
+            pool, found.name, transfer.snapshot, base.full_name, mode=transfer.mode
+        )
         if stream.from_guid != base.guid:
             raise _changed(base.full_name, base.guid)
         return stream
@@ -239,7 +265,7 @@ class _Course:
         if found.properties.get(LINEAGE) != transfer.lineage:
             raise ZfsError("TargetHasForeignData", f"{found.name} is not of our lineage")
         if found.properties.get(ROLE) == "primary":
-            raise ZfsError("TargetHasForeignData", f"{found.name} has the role primary")
+            raise ZfsError("TargetIsPrimary", f"{found.name} has the role primary")
 
 
 def _changed(name: str, planned: int) -> ZfsError:
@@ -262,14 +288,15 @@ async def _wait(fault: TransferFault, flights: list[tuple[FakePort, Flight]]) ->
 
 
 def _send_argv(transfer: Transfer) -> tuple[str, ...]:
+    mode = f"-{transfer.mode}"
     match transfer.how:
         case Resume(token=token):
             return ("zfs", "send", "-vP", "-t", token)
         case Increment(base=base):
             to = f"{transfer.source_dataset}@{transfer.snapshot}"
-            return ("zfs", "send", "-vP", "-Lec", "-i", base.full_name, to)
+            return ("zfs", "send", "-vP", mode, "-i", base.full_name, to)
         case Seed():
-            return ("zfs", "send", "-vP", "-Lec", f"{transfer.source_dataset}@{transfer.snapshot}")
+            return ("zfs", "send", "-vP", mode, f"{transfer.source_dataset}@{transfer.snapshot}")
 
 
 def _receive_argv(transfer: Transfer) -> tuple[str, ...]:

@@ -21,7 +21,12 @@ def nothing_destructive(world: World) -> None:
 
     Only one snapshot or bookmark at a time is destroyed, and only one of ours.
     """
-    for argv in world.commands:
+    none_is_destructive(world.commands)
+
+
+def none_is_destructive(commands: Iterable[tuple[str, ...]]) -> None:
+    """No command destroys more than one snapshot or bookmark of ours, which it names."""
+    for argv in commands:
         assert argv[1] != "rollback", argv
         flags = {f for arg in argv[2:] if arg.startswith("-") and "=" not in arg for f in arg[1:]}
         if argv[1] in ("receive", "recv"):
@@ -75,13 +80,15 @@ def bookmarks_are_few(a: FakeHost, source: str, of: str | None = None) -> None:
 
 
 def has_bookmark(a: FakeHost, transfer: Transfer) -> bool:
-    """Whether the stream's lineage has its bookmark (rule *Bookmark with snapshot*)."""
+    """Whether the stream's lineage has its bookmark (rule *Bookmark with snapshot*).
+
+    A host sends nothing from another dataset that has got the name since.
+    """
     source = found(a, transfer.source_dataset)
     prefix = f"backstay_{transfer.lineage}_"
     marks = [] if source is None else source.bookmarks
-    return source is None or any(
-        m.guid == transfer.guid and m.name.startswith(prefix) for m in marks
-    )
+    is_it = source is not None and source.guid == transfer.source_guid
+    return not is_it or any(m.guid == transfer.guid and m.name.startswith(prefix) for m in marks)
 
 
 def points_of(host: FakeHost, datasets: Iterable[str]) -> set[tuple[str, int]]:

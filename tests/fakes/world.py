@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from backstay.domain.zfs import Guid
 from backstay.plan.naming import short_id
+from fakes import families
 from fakes.faults import RequestFaults, TransferFaults
 from fakes.zfs import FakeDataset, FakePool, FakeSnapshot, ZfsError
 
@@ -69,6 +70,10 @@ class World:
             host.tick(seconds)
         return self.now
 
+    async def wait(self, seconds: float) -> None:
+        """A request takes so long; here the whole world waits for it."""
+        self.advance(seconds)
+
     def new_guid(self) -> int:
         """A fresh 63-bit identity."""
         return self.rng.getrandbits(63) | 1
@@ -82,6 +87,26 @@ class World:
     def commands(self) -> list[tuple[str, ...]]:
         """Every mutating argument vector that any host ran."""
         return [argv for host in self.hosts.values() for argv in host.commands]
+
+
+class WorldClock:
+    """The world's time; sleeping lets it pass."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> datetime:
+        """The world's wall clock."""
+        return self._world.now
+
+    def monotonic_s(self) -> float:
+        """Seconds since the world began."""
+        return self._world.monotonic_s
+
+    async def sleep(self, seconds: float) -> None:
+        """The world is so much older."""
+        await self._world.wait(seconds)
+        await asyncio.sleep(0)
 
 
 @dataclass(slots=True)
@@ -128,6 +153,7 @@ class FakeHost:
         self.fence_busy = False
         """Holders of an old term cannot be killed: claims end with FenceBusy."""
         self.uid = 0
+        self.tools = frozenset({"ssh", "zstd", "mbuffer"})
         """Of the account that is logged in to."""
         self.busy_for: Counter[str] = Counter()
         """Dataset → how many more mutations of it are refused as busy."""
@@ -192,9 +218,10 @@ class FakeHost:
         *,
         volume: bool = False,
         volsize: int = 1 * GIB,
+        encrypted: bool = False,
         properties: Mapping[str, str] | None = None,
     ) -> FakeDataset:
-        """`zfs create -p` (`-V` for a volume)."""
+        """`zfs create -p` (`-V` for a volume, `-o encryption=on` with its own key)."""
         pool, parts = self.pool_of(name), name.split("/")
         for end in range(1, len(parts)):
             parent = "/".join(parts[:end])
@@ -203,6 +230,7 @@ class FakeHost:
         dataset = pool.create(name, volume=volume)
         dataset.mounted = not volume
         dataset.volsize = volsize if volume else None
+        dataset.encrypted = dataset.encrypted or encrypted
         dataset.properties.update(properties or {})
         return dataset
 
@@ -274,21 +302,21 @@ class FakeHost:
         """`zfs rollback -r`."""
         dataset, _, short = _split(snapshot)
         found = self.dataset(dataset)
-        self.pool_of(dataset).rollback(found, _need(found, short))
+        families.rollback(self.pool_of(dataset), found, _need(found, short), force=True)
 
     def rename(self, old: str, new: str) -> None:
         """`zfs rename`; a receive under way into it fails."""
-        self.pool_of(old).rename(old, new)
+        families.rename(self.pool_of(old), old, new)
 
     def clone(self, snapshot: str, name: str) -> None:
         """`zfs clone`."""
         dataset, _, short = _split(snapshot)
         found = self.dataset(dataset)
-        self.pool_of(dataset).clone(found, _need(found, short), name)
+        families.clone(self.pool_of(dataset), found, _need(found, short), name)
 
     def promote(self, name: str) -> None:
         """`zfs promote`."""
-        self.pool_of(name).promote(self.dataset(name))
+        families.promote(self.pool_of(name), self.dataset(name))
 
     def set(self, name: str, key: str, value: str) -> None:
         """`zfs set key=value name`."""
@@ -297,6 +325,10 @@ class FakeHost:
     def inherit(self, name: str, key: str) -> None:
         """`zfs inherit key name`: the local value is gone."""
         self.dataset(name).properties.pop(key, None)
+
+    def load_key(self, name: str) -> None:
+        """`zfs load-key`."""
+        self.dataset(name).key_loaded = True
 
     def hold(self, snapshot: str, tag: str = "keep") -> None:
         """`zfs hold`."""

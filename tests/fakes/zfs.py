@@ -8,7 +8,7 @@ suite finds a difference to a real pool, this model is wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 STREAM_OVERHEAD_BYTES = 624
 """Begin and end record: no stream is empty, so that even a no-change stream can be cut."""
@@ -50,6 +50,8 @@ class FakeSnapshot:
     state: State
     holds: set[str] = field(default_factory=set)
     unique: int = 0
+    ivset: int | None = None
+    """`ivsetguid`: with whose initialization vectors the blocks were encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class FakeBookmark:
     guid: int
     createtxg: int
     state: State
+    ivset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,18 @@ class Stream:
     volsize: int | None
     offset: int = 0
     """Bytes that an earlier, interrupted receive already has."""
+    raw: bool = False
+    embedded: bool = False
+    ivset: int | None = None
+    from_ivset: int | None = None
 
     def token(self, received: int) -> str:
         """The resume token after `received` bytes."""
         base = self.from_guid or 0
-        return f"1-{self.guid:x}-{base:x}-{received:x}-{self.dataset}@{self.snapshot}"
+        mode = ("L", "e" * self.embedded, "c", "w" * self.raw)
+        return (
+            f"1{''.join(mode)}-{self.guid:x}-{base:x}-{received:x}-{self.dataset}@{self.snapshot}"
+        )
 
 
 @dataclass(slots=True)
@@ -91,6 +101,8 @@ class Partial:
     received: int
     seed: bool
     readable: bool = True
+    orphaned: bool = False
+    """Its dataset lost the base to a clone that was promoted: it can only be aborted."""
 
     @property
     def token(self) -> str:
@@ -113,16 +125,23 @@ class FakeDataset:
     bookmarks: list[FakeBookmark] = field(default_factory=list)
     mounted: bool = False
     origin: str | None = None
+    origin_state: State = State()
+    """Content of the origin's snapshot, which costs this dataset nothing."""
     partial: Partial | None = None
     unsynced: list[tuple[int, int, bool]] = field(default_factory=list)
     """Writes (size, id, overwrite) that no transaction group has committed yet."""
     busy: bool = False
     """Opened by something that is not ours."""
     encrypted: bool = False
+    encryption_root: FakeDataset | None = None
+    """Whose key it has; None: its own."""
+    key_loaded: bool = True
 
     @property
     def written(self) -> int:
-        """Bytes since the newest snapshot."""
+        """Bytes since the newest snapshot, or since the one that it is a clone of."""
+        if not self.snapshots and self.origin is not None:
+            return self.head.changed - self.origin_state.changed
         if not self.snapshots:
             return self.head.referenced
         return self.head.changed - self.snapshots[-1].state.changed
@@ -201,7 +220,7 @@ class FakePool:
         for end in range(1, len(parts) + 1):
             above = self.datasets.get("/".join(parts[:end]))
             if above is not None and "quota" in above.properties:
-                inside = sum(self._space(d) for d in self.below(above.name))
+                inside = sum(self.used_by(d) for d in self.below(above.name))
                 free = min(free, int(above.properties["quota"]) - inside)
         return max(free, 0)
 
@@ -225,9 +244,13 @@ class FakePool:
         self.used += size
 
     @staticmethod
-    def _space(dataset: FakeDataset) -> int:
+    def used_by(dataset: FakeDataset) -> int:
+        """`used` without what is below: the bytes that only this dataset keeps alive."""
         held = sum(s.unique for s in dataset.snapshots)
-        return dataset.head.referenced + held + (dataset.partial.received if dataset.partial else 0)
+        own = dataset.head.referenced
+        if dataset.origin is not None:
+            own = dataset.head.changed - dataset.origin_state.changed
+        return own + held + (dataset.partial.received if dataset.partial else 0)
 
     # --- changing -------------------------------------------------------------------------------
 
@@ -237,14 +260,18 @@ class FakePool:
             raise ZfsError(
                 "TargetHasForeignData", f"cannot create '{name}': dataset already exists"
             )
-        self._need_parent(name)
+        self.need_parent(name)
         dataset = FakeDataset(
             name=name, volume=volume, guid=self.new_guid(), createtxg=self.next_txg()
         )
+        above = self.datasets.get(name.rpartition("/")[0])
+        if above is not None and above.encrypted:
+            dataset.encrypted, dataset.key_loaded = True, above.key_loaded
         self.datasets[name] = dataset
         return dataset
 
-    def _need_parent(self, name: str) -> None:
+    def need_parent(self, name: str) -> None:
+        """What `create`, `clone` and `rename` ask of the place of a new name."""
         if "/" not in name:
             return
         parent = self.datasets.get(name.rsplit("/", 1)[0])
@@ -252,6 +279,10 @@ class FakePool:
             raise ZfsError("ParentMissing", f"cannot create '{name}': parent does not exist")
         if parent.volume:
             raise ZfsError("ParentMissing", f"cannot create '{name}': parent is not a filesystem")
+
+    def new_ivset(self, dataset: FakeDataset) -> int | None:
+        """Of a snapshot that is made here: each of an encrypted dataset has one of its own."""
+        return self.new_guid() if dataset.encrypted else None
 
     def snapshot(self, names: list[str], snapshot: str) -> list[FakeSnapshot]:
         """`zfs snapshot a@x b@x …`: all or nothing, one txg."""
@@ -266,6 +297,7 @@ class FakePool:
         made = []
         for dataset in datasets:
             made.append(FakeSnapshot(snapshot, self.new_guid(), txg, dataset.head))
+            made[-1].ivset = self.new_ivset(dataset)
             dataset.snapshots.append(made[-1])
         return made
 
@@ -279,19 +311,23 @@ class FakePool:
             raise ZfsError("NameCollision", f"bookmark '{dataset.name}#{name}' exists")
         if known is not None:
             return known
-        made = FakeBookmark(name, source.guid, source.createtxg, source.state)
+        made = FakeBookmark(name, source.guid, source.createtxg, source.state, source.ivset)
         dataset.bookmarks.append(made)
         dataset.bookmarks.sort(key=lambda b: (b.createtxg, b.name))
         self.next_txg()
         return made
 
-    def destroy_snapshot(self, dataset: FakeDataset, snapshot: FakeSnapshot) -> None:
-        """`zfs destroy ds@x`: refused while it is held or has clones."""
+    def check_destroyable(self, dataset: FakeDataset, snapshot: FakeSnapshot) -> None:
+        """ZFS' refusal to destroy a snapshot that is held or has clones."""
         full = f"{dataset.name}@{snapshot.name}"
         if snapshot.holds:
             raise ZfsError("SourceBusy", f"cannot destroy '{full}': dataset is busy")
         if self.clones_of(full):
             raise ZfsError("SourceBusy", f"cannot destroy '{full}': snapshot has dependent clones")
+
+    def destroy_snapshot(self, dataset: FakeDataset, snapshot: FakeSnapshot) -> None:
+        """`zfs destroy ds@x`: refused while it is held or has clones."""
+        self.check_destroyable(dataset, snapshot)
         dataset.snapshots.remove(snapshot)
         self.used -= snapshot.unique
         self.next_txg()
@@ -307,58 +343,6 @@ class FakePool:
             for snapshot in dataset.snapshots:
                 if self.clones_of(f"{dataset.name}@{snapshot.name}"):
                     raise ZfsError("SourceBusy", f"cannot destroy '{name}': dependent clones")
-            self.used -= self._space(dataset)
+            self.used -= self.used_by(dataset)
             del self.datasets[dataset.name]
-        self.next_txg()
-
-    def rollback(self, dataset: FakeDataset, snapshot: FakeSnapshot) -> None:
-        """`zfs rollback -r`: a test's own hand; newer snapshots and bookmarks are gone."""
-        self.sync()
-        newer = [s for s in dataset.snapshots if s.createtxg > snapshot.createtxg]
-        for gone in newer:
-            self.destroy_snapshot(dataset, gone)
-        dataset.bookmarks = [b for b in dataset.bookmarks if b.createtxg <= snapshot.createtxg]
-        self.used -= max(dataset.head.referenced - snapshot.state.referenced, 0)
-        dataset.head = snapshot.state
-        self.next_txg()
-
-    def rename(self, old: str, new: str) -> None:
-        """`zfs rename`: the whole subtree moves, origins follow."""
-        if new in self.datasets:
-            raise ZfsError("TargetHasForeignData", f"cannot rename to '{new}': exists")
-        self._need_parent(new)
-        self.sync()
-        for dataset in list(self.below(old)):
-            moved = new + dataset.name[len(old) :]
-            for other in self.datasets.values():
-                if other.origin is not None and other.origin.startswith(dataset.name + "@"):
-                    other.origin = moved + other.origin[len(dataset.name) :]
-            del self.datasets[dataset.name]
-            dataset.name = moved
-            self.datasets[moved] = dataset
-        self.next_txg()
-
-    def clone(self, dataset: FakeDataset, snapshot: FakeSnapshot, name: str) -> FakeDataset:
-        """`zfs clone ds@x name`: nothing of the origin's properties comes along."""
-        made = self.create(name, volume=dataset.volume)
-        made.head, made.volsize = replace(snapshot.state), dataset.volsize
-        made.origin = f"{dataset.name}@{snapshot.name}"
-        return made
-
-    def promote(self, clone: FakeDataset) -> None:
-        """`zfs promote`: the origin's snapshots up to the branch point move to the clone."""
-        if clone.origin is None:
-            raise ZfsError("SourceBusy", f"cannot promote '{clone.name}': not a cloned filesystem")
-        old_name, point_name = clone.origin.split("@")
-        old = self.get(old_name)
-        point = old.snapshot(point_name)
-        assert point is not None
-        moving = [s for s in old.snapshots if s.createtxg <= point.createtxg]
-        old.snapshots = [s for s in old.snapshots if s.createtxg > point.createtxg]
-        clone.snapshots = moving + clone.snapshots
-        moved = {f"{old.name}@{s.name}": f"{clone.name}@{s.name}" for s in moving}
-        for other in self.datasets.values():
-            if other.origin in moved and other is not clone:
-                other.origin = moved[other.origin]
-        clone.origin, old.origin = old.origin, f"{clone.name}@{point_name}"
         self.next_txg()

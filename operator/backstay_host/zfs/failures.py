@@ -35,6 +35,8 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r"permission denied|Permission denied|must be root|Operation not permitted", "NoRights"),
     (r"out of space|No space left", "InsufficientSpace"),
     (r"quota exceeded|quota", "InsufficientSpace"),
+    (r"IV set guid mis(?:match|sing)", "RawLineageBroken"),
+    (r"key must be loaded", "KeyNotAvailable"),
     (r"has been modified\s+since most recent snapshot", "TargetModified"),
     (r"does not\s+match incremental source", "NoCommonBase"),
     (r"destination '[^']*' exists|destination has snapshots", "TargetHasForeignData"),
@@ -60,6 +62,7 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r"dataset is busy|pool or dataset is busy|Device busy|is busy", "TargetBusy"),
     (r"cannot mount|mountpoint or dataset is busy", "CannotMount"),
     (r"dataset already exists|bookmark exists|snapshot exists", "NameCollision"),
+    (r"filesystem has children|volume has children|has children", "HasChildren"),
     (r"must be upgraded|unsupported|not supported", "Unsupported"),
 )
 _COMPILED = tuple((re.compile(pattern, re.MULTILINE), reason) for pattern, reason in _TABLE)

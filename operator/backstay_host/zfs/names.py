@@ -17,7 +17,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}")
 _INSTALLATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,254}")
 _TOKEN = re.compile(r"[0-9]{1,4}-[0-9a-f]{1,16}-[0-9a-f]{1,16}-[0-9a-f]{1,16384}")
 _USER_PROPERTY = re.compile(r"dev\.backstay:[a-z][a-z0-9-]{0,62}")
-_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/+-]{0,1023}")
+_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/+ -]{0,1023}")
 POSTURE_PROPERTIES = frozenset(
     {"readonly", "atime", "canmount", "mountpoint", "volmode", "snapdev", "exec", "setuid",
      "devices"}

@@ -9,7 +9,13 @@ from typing import Any
 
 from backstay_host.refusal import Refused
 from backstay_host.values import PoolFacts, TokenFacts
-from backstay_host.zfs.argv import POINT_COLUMNS, POOL_COLUMNS
+from backstay_host.zfs.argv import (
+    ENCRYPTION_COLUMNS,
+    LOCAL_COLUMNS,
+    MADE_COLUMNS,
+    POINT_COLUMNS,
+    POOL_COLUMNS,
+)
 
 Version = tuple[int, int, int]
 JSON_SINCE: Version = (2, 3, 0)
@@ -59,9 +65,25 @@ def points(text: str) -> dict[str, tuple[int, int]]:
     return {name: (number(guid), number(txg)) for name, guid, txg in rows(text, len(POINT_COLUMNS))}
 
 
+def made(text: str) -> dict[str, tuple[int, int, int]]:
+    """Full name → (guid, createtxg, ivsetguid or -1)."""
+    return {
+        name: (number(guid), number(txg), number(ivset))
+        for name, guid, txg, ivset in rows(text, len(MADE_COLUMNS))
+    }
+
+
 def identities(text: str) -> dict[str, tuple[int, str]]:
     """Full name → (guid, resume token or '')."""
     return {name: (number(guid), blank(token)) for name, guid, token in rows(text, 3)}
+
+
+def encryption(text: str) -> dict[str, tuple[int, int, str]]:
+    """Full name → (guid, ivsetguid or -1, key status or '')."""
+    return {
+        name: (number(guid), number(ivset), blank(status))
+        for name, guid, ivset, status in rows(text, len(ENCRYPTION_COLUMNS))
+    }
 
 
 _MISSING = re.compile(r"cannot open '([^'\n]+)': (?:dataset does not exist|no such pool)")
@@ -95,34 +117,44 @@ def version(text: str) -> tuple[str, Version]:
 
 def local_properties_json(text: str) -> dict[str, dict[str, str]]:
     """Dataset → property → value, from `zfs get -j -s local`; other sources are dropped."""
+    return {name: local for name, (_, local) in facts_json(text).items()}
+
+
+def facts_json(text: str) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+    """Dataset → (all properties, those set on the dataset itself), from `zfs get -j`."""
     try:
         datasets: Mapping[str, Any] = json.loads(text)["datasets"] if text.strip() else {}
         found = {
-            name: {
-                key: item["value"]
-                for key, item in entry["properties"].items()
-                if item["source"]["type"] == "LOCAL"
-            }
+            name: (
+                {key: item["value"] for key, item in entry["properties"].items()},
+                {
+                    key: item["value"]
+                    for key, item in entry["properties"].items()
+                    if item["source"]["type"] == "LOCAL"
+                },
+            )
             for name, entry in datasets.items()
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refused("UnexpectedOutput", f"zfs get -j: {repr(error)[:200]}") from error
-    if not all(isinstance(value, str) for values in found.values() for value in values.values()):
+    if not all(isinstance(value, str) for values, _ in found.values() for value in values.values()):
         raise Refused("UnexpectedOutput", "zfs get -j: a value that is no text")
     return found
 
 
 def local_properties_table(text: str, asked: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Dataset → property → value, from `zfs get -Hp -s local -o name,property,value`.
+    """Dataset → property → value, from `zfs get -Hp -s local` with the columns `LOCAL_COLUMNS`.
 
-    A value with tabs or newlines can forge rows; a row of the wrong shape, of a property that
-    was not asked for, or that comes twice is refused. What remains is why JSON is preferred.
+    A value with tabs or newlines can forge rows, but not unseen. The first line of such a value
+    begins with the dataset and property that it is of, its last line ends with them; as each row
+    must begin as it ends, both tell of the same property, and what comes twice is refused.
     """
     wanted = set(asked)
     found: dict[str, dict[str, str]] = {}
-    for name, key, value in rows(text, 3):
+    for name, key, value, same_key, same_name in rows(text, len(LOCAL_COLUMNS)):
         known = found.setdefault(name, {})
-        if key not in wanted or key in known:
+        is_mirrored = (same_key, same_name) == (key, name)
+        if key not in wanted or key in known or not is_mirrored:
             raise Refused("UnexpectedOutput", f"unexpected row for {name[:80]!r} {key[:80]!r}")
         known[key] = value
     return found

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from backstay_host import protocol
-from unit.host import fake_zfs, program
+from unit.host import fake_programs, fake_zfs, program, visitor
 from unit.host.client import Client
 
 SRC = Path(protocol.__file__).parent.parent
@@ -42,10 +42,12 @@ class World:
     def put(self, name: str, **facts: Any) -> int:
         """Something exists with these facts; its GUID."""
         path = self.home / "state.json"
-        state = json.loads(path.read_text()) if path.exists() else {"txg": 10, "things": {}}
+        state: dict[str, Any] = {"txg": 10, "things": {}}
+        if path.exists():
+            state = json.loads(path.read_text())
         state["txg"] += 1
         guid = 1000 + state["txg"]
-        thing = {"guid": guid, "createtxg": state["txg"], "props": {}, **facts}
+        thing: dict[str, Any] = {"guid": guid, "createtxg": state["txg"], "props": {}, **facts}
         state["things"][name] = thing
         path.write_text(json.dumps(state))
         return int(thing["guid"])
@@ -105,6 +107,12 @@ class World:
         self.streams.append(running)
         return running
 
+    def visit(self, client: Client, ticket: str, *, stays: bool) -> subprocess.Popen[bytes]:
+        """Somebody comes with the ticket; its stdout has a line for each frame it is told."""
+        path = str(self.home / "run" / f"{client.greeting['nonce']}.sock")
+        argv = [sys.executable, str(visitor.__file__), path, ticket, "stays" if stays else "goes"]
+        return self.start(argv, stdout=subprocess.PIPE)
+
 
 @pytest.fixture
 def world() -> Iterator[World]:
@@ -115,6 +123,8 @@ def world() -> Iterator[World]:
     for tool in ("zfs", "zpool"):
         path = home / "bin" / tool
         source = Path(str(fake_zfs.__file__)).read_text()
+        _, _, verbs = Path(str(fake_programs.__file__)).read_text().partition(fake_programs.VERBS)
+        source = source.replace("def main(", f"{verbs}\n\ndef main(", 1)
         path.write_text(f"#!{sys.executable} -IS\n{source}")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
     made = World(home)

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 HOME = Path(sys.argv[0]).resolve().parent.parent
 NATIVE = {
     "written": 0, "referenced": 24576, "available": 1 << 30, "volsize": "-", "readonly": "off",
-    "mounted": "no", "encryption": "off", "origin": "-", "receive_resume_token": "-",
+    "mounted": "no", "encryption": "off", "origin": "-", "receive_resume_token": "-", "used": 24576,
 }  # fmt: skip
 State = dict[str, Any]
 
@@ -147,18 +147,31 @@ def zfs_get(words: list[str]) -> int:
             name: {p: v for p, v in state["things"][name]["props"].items() if p in properties}
             for name in wanted(state, options, names)
         }
+        native = {
+            name: {p: value(state["things"][name], name, p) for p in properties if ":" not in p}
+            for name in found
+        }
+        for name in [n for n in found if state["things"][n].get("vanishes")]:
+            del state["things"][name]
+        meanwhile = state.pop("meanwhile", {})
+        for name, facts in meanwhile.items():
+            state["things"].setdefault(name, {}).update(facts)
     if "j" in options:
-        source = {"type": "LOCAL", "data": "-"}
+        none, local = ({"type": kind, "data": "-"} for kind in ("NONE", "LOCAL"))
         datasets = {
-            n: {"properties": {p: {"value": v, "source": source} for p, v in props.items()}}
+            n: {
+                "properties": {p: {"value": v, "source": none} for p, v in native[n].items()}
+                | {p: {"value": v, "source": local} for p, v in props.items()}
+            }
             for n, props in found.items()
-            if props
+            if props or native[n]
         }
         print(json.dumps({"datasets": datasets}))
     else:
         for name, props in found.items():
             for key, text in props.items():
-                print(f"{name}\t{key}\t{text}")
+                cells = {"name": name, "property": key, "value": text}
+                print("\t".join(cells[column] for column in options["o"][0].split(",")))
     return 1 if gone else 0
 
 
@@ -234,11 +247,8 @@ def zfs_send(words: list[str]) -> int:
             print(f"\tbytes = {partial['bytes']:#x}\n\ttoguid = {partial['guid']:#x}")
             print(f"\ttoname = {partial['name']}", flush=True)
             if partial["name"] not in state["things"]:
-                fail(
-                    f"cannot resume send: '{partial['name']}' used in the initial send no longer "
-                    "exists",
-                    255,
-                )
+                used = "used in the initial send no longer exists"
+                fail(f"cannot resume send: '{partial['name']}' {used}", 255)
             return 0
         name = operands[0] if operands else ""
         if "t" in options:

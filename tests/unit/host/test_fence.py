@@ -76,8 +76,13 @@ def test_a_claim_tells_what_it_found_on_each_root(world: World) -> None:
     assert world.argvs("set") == [
         ["zfs", "set", f"dev.backstay:writer=5:{ours}", "backup/r", "backup/lower"]
     ]
-    body = protocol.Claim(ours, ["backup/foreign"], "one", takeover=True)
-    assert client.request("claim", body)["roots"][0]["outcome"] == "Held"
+    for seen, outcome in (
+        ({}, "Foreign"),
+        ({"backup/foreign": "2:other"}, "Foreign"),
+        ({"backup/foreign": "1:other"}, "Held"),
+    ):
+        body = protocol.Claim(ours, ["backup/foreign"], "one", takeover=True, replaces=seen)
+        assert client.request("claim", body)["roots"][0]["outcome"] == outcome
     assert world.things["backup/foreign"]["props"] == {"dev.backstay:writer": f"5:{ours}"}
 
 

@@ -25,6 +25,8 @@ from unit.host.conftest import SRC, World
 
 LISTS = ("--send", "tank/v", "--receive", "backup/r")
 ALLOWED = Allowed(("tank/v",), ("backup/r",))
+ASIDE_ROOT = "backup/backstay-aside"
+TAME = {"volmode": "none"}
 NAME = "backstay_20260101T000000.000Z_ab12c0de"
 TICKET = f"{'a' * 32}.{'b' * 32}"
 
@@ -114,6 +116,30 @@ _OUTSIDE: list[tuple[object, str, str]] = [
         "backup/r",
         "--receive",
     ),
+    *(
+        (body, outside, "--receive")
+        for outside in ("tank/v", "backup/r", "backup/x", ASIDE_ROOT, "tank/backstay-aside/1")
+        for body in (
+            protocol.Rename([protocol.Move(outside, 1, f"{ASIDE_ROOT}/1", True)]),
+            protocol.Rename([protocol.Move("backup/r/v", 1, outside, True)]),
+            protocol.Clone([protocol.NewClone(f"{outside}@a", 1, "backup/r/v", TAME)]),
+            protocol.Clone([protocol.NewClone("backup/r/v@a", 1, outside, TAME)]),
+            protocol.Promote([protocol.Promotion(outside, 1, "backup/r/v@a", 2)]),
+            protocol.Promote([protocol.Promotion("backup/r/v", 1, f"{outside}@a", 2)]),
+            protocol.Label([protocol.Mark(outside, 1, {}, ["dev.backstay:lineage"])]),
+            protocol.Rollback([protocol.Rewind(outside, 1, "a", 2, [], 0, {})]),
+        )
+    ),
+    (
+        protocol.Rollback([protocol.Rewind(f"{ASIDE_ROOT}/1", 1, "a", 2, [], 0, {})]),
+        f"{ASIDE_ROOT}/1",
+        "--receive",
+    ),
+    (
+        protocol.Survey([protocol.SurveyRoot("tank/backstay-aside", True)], "ab"),
+        "tank/backstay-aside",
+        "--receive",
+    ),
 ]
 
 
@@ -147,6 +173,13 @@ def test_what_lies_within_the_lists_passes() -> None:
         protocol.Ticket([protocol.SendOrder("tank/v/d", 1, "b", 2, "tank/v/d#a", 3)], []),
         protocol.Ticket([], [protocol.ReceiveOrder("backup/r/v", "4c", False, False, {})]),
         protocol.Ticket([], [protocol.ReceiveOrder("backup/r/v", "4c", True, True, {})]),
+        protocol.Survey([protocol.SurveyRoot(ASIDE_ROOT, True)], "ab"),
+        protocol.Rename([protocol.Move("backup/r/v", 1, f"{ASIDE_ROOT}/1", True)]),
+        protocol.Rename([protocol.Move(f"{ASIDE_ROOT}/1/c", 1, "backup/r/v/c", True)]),
+        protocol.Clone([protocol.NewClone(f"{ASIDE_ROOT}/1@a", 1, "backup/r/v", TAME)]),
+        protocol.Promote([protocol.Promotion("backup/r/v", 1, f"{ASIDE_ROOT}/1@a", 2)]),
+        protocol.Label([protocol.Mark(f"{ASIDE_ROOT}/1", 1, {}, ["dev.backstay:lineage"])]),
+        protocol.Rollback([protocol.Rewind("backup/r/v", 1, "a", 2, [], 0, {})]),
     ):
         check(ALLOWED, body)
 
@@ -172,14 +205,18 @@ def test_what_the_operator_seeds_passes() -> None:
 )
 def test_nothing_is_received_that_would_mount_itself(properties: dict[str, str]) -> None:
     order = protocol.ReceiveOrder("backup/r/v", "4c", True, False, properties)
-    with pytest.raises(Refused, match="NotAllowed"):
-        check(ALLOWED, protocol.Ticket([], [order]))
+    clone = protocol.NewClone(f"{ASIDE_ROOT}/1@a", 1, "backup/r/v", properties)
+    for body in (protocol.Ticket([], [order]), protocol.Clone([clone])):
+        with pytest.raises(Refused, match="NotAllowed"):
+            check(ALLOWED, body)
 
 
 @pytest.mark.parametrize("name", ["canmount", "mountpoint", "exec", "setuid", "devices"])
 def test_a_replica_is_not_made_usable(name: str) -> None:
     with pytest.raises(Refused, match="NotAllowed"):
         check(ALLOWED, protocol.Posture("backup/r/v", "4c", {name: "on"}))
+    with pytest.raises(Refused, match="NotAllowed"):
+        check(ALLOWED, protocol.Label([protocol.Mark("backup/r/v", 1, {name: "on"}, [])]))
 
 
 @pytest.mark.parametrize(("name", "guid"), [("tank/w@b", 2), ("tank/v@b", 3), ("", 0)])
@@ -265,7 +302,7 @@ def test_a_refused_stream_prints_no_byte_on_its_data(world: World) -> None:
     done = subprocess.run(
         _argv(world, "backstay-host stream x", LISTS), capture_output=True, timeout=30, check=False
     )
-    assert (done.returncode, done.stdout) == (1, b"")
+    assert (done.returncode, done.stdout) == (3, b"")
     assert b"NotAllowed" in done.stderr
 
 
@@ -346,7 +383,7 @@ def test_the_installed_file_is_a_program_by_its_name(world: World) -> None:
     installed = world.home / "backstay-host"
     installed.write_bytes(executable_host_program(sys.executable))
     installed.chmod(0o755)
-    for asked in ("backstay-host stream x", "id"):
+    for asked, status in (("backstay-host stream x", 3), ("id", 1)):
         done = subprocess.run(
             [str(installed), "gate", *LISTS],
             env={"SSH_ORIGINAL_COMMAND": asked},
@@ -354,5 +391,5 @@ def test_the_installed_file_is_a_program_by_its_name(world: World) -> None:
             timeout=30,
             check=False,
         )
-        assert done.returncode == 1
+        assert done.returncode == status
         assert b"NotAllowed" in done.stderr

@@ -14,8 +14,8 @@ from backstay.adapters.host.hosts import Leader, OpenSshHosts, Setup
 from backstay.adapters.host.transfers import OpenSshTransfers
 from backstay.app.hostzip import pack_host_program
 from backstay.domain.errors import Stalled
-from backstay.domain.steps import Increment, Pipe, TakeSnapshots, Transfer
-from backstay.domain.zfs import Guid, SnapshotRef
+from backstay.domain.steps import Base, Increment, Pipe, TakeSnapshots, Transfer
+from backstay.domain.zfs import Guid
 from backstay.ports.host import Endpoint, SurveyRequest
 from fakes.peers import endpoint
 from unit.host import program
@@ -89,7 +89,7 @@ async def test_an_operator_works_behind_a_gate_with_the_lists_of_its_pairs(
         lineage="4c1f",
         snapshot="b",
         guid=Guid(guid),
-        how=Increment(base=SnapshotRef(dataset="tank/v", name="a", guid=Guid(base))),
+        how=Increment(base=Base(full_name="tank/v@a", guid=Guid(base))),
         properties={},
         size_bytes=1000,
     )

@@ -171,6 +171,24 @@ def test_a_killed_session_leaves_files_that_the_next_one_sweeps(world: World) ->
     assert not left.with_suffix(".zip").exists()
 
 
+def test_a_session_that_was_killed_before_it_listened_is_swept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while its name stands for nobody, a bound socket of a living session is not."""
+    folder = world.home / "run"
+    monkeypatch.setattr(places, "RUN_FOLDER", folder)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(places.socket_path("ab12").with_suffix(places.UNBORN)))
+    (folder / "ab12.zip").touch()
+    with socket.socket(socket.AF_UNIX) as living:
+        living.bind(str(places.socket_path("cd34").with_suffix(places.UNBORN)))
+        (folder / "cd34.zip").touch()
+        places.sweep()
+        assert sorted(path.name for path in folder.iterdir()) == ["cd34.new", "cd34.zip"]
+    places.sweep()
+    assert not list(folder.iterdir())
+
+
 def test_a_session_that_sweeps_leaves_one_that_is_about_to_listen_alone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from backstay_host import protocol
-from backstay_host.codec import encode_frame
 from unit.host.client import Client, HostError
 from unit.host.conftest import World
 
@@ -201,6 +200,7 @@ def test_a_ticket_admits_once_and_only_here(world: World) -> None:
         protocol.Ticket([protocol.SendOrder("tank/v", 1, "b", 2, "tank/w@a", 3)], []),
         protocol.Ticket([protocol.SendOrder("tank/v", 1, "b", 2, "tank/v@a")], []),
         protocol.Ticket([protocol.SendOrder("tank/v", 1, "b;x", 2)], []),
+        protocol.Ticket([protocol.SendOrder("tank/v", 1, "b", 2, mode="R")], []),
         protocol.Ticket([protocol.SendOrder("tank/v", 1, "b", 2, token="-R")], []),
         protocol.Ticket([], [protocol.ReceiveOrder("backup/r/v", "4c1f", True, False, {})]),
         protocol.Ticket(
@@ -233,6 +233,34 @@ def test_orders_that_could_mix_up_members_or_set_more_are_refused(
     assert error.value.reason == "BadRequest"
 
 
+@pytest.mark.rule("Raw lineage")
+@pytest.mark.parametrize("mode", ["Lec", "Lc", "Lecw"])
+def test_a_stream_is_sent_in_the_mode_of_its_order(world: World, mode: str) -> None:
+    world.put("tank/v@b")
+    order = protocol.SendOrder("tank/v", 1, "b", 2, mode=mode)
+    client = world.connect()
+    client.request("ticket", protocol.Ticket([order], []), dry=True)
+    assert client.commands == [["zfs", "send", f"-{mode}", "-vP", "tank/v@b"]]
+
+
+@pytest.mark.rule("Isolation")
+@pytest.mark.parametrize("of_replica", [False, True])
+def test_a_replica_that_is_sent_on_may_receive_meanwhile(world: World, of_replica: bool) -> None:
+    world.put("tank/v@old")
+    order = replace(_source(world), of_replica=of_replica)
+    world.trouble("zfs-send", hang=True)
+    client = world.connect(claim=3)
+    made = client.request("ticket", protocol.Ticket([order], []))
+    world.start(made["command"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    client.wait_for(lambda: bool(world.argvs("send")))
+    root = protocol.SurveyRoot("tank/v")
+    busy = client.request("survey", protocol.Survey([root], "ab12"))["busy"]
+    assert busy == ([] if of_replica else ["tank/v"])
+    doomed = protocol.Doomed("tank/v@old", world.things["tank/v@old"]["guid"])
+    (outcome,) = client.request("prune", protocol.Prune([doomed]))["items"]
+    assert outcome["reason"] == ("" if of_replica else "TargetBusy")
+
+
 @pytest.mark.rule("Honest dry run")
 def test_a_dry_ticket_shows_the_commands_and_admits_nobody(world: World) -> None:
     client = world.connect()
@@ -248,9 +276,7 @@ def test_a_stream_that_dies_before_it_has_its_orders_has_ended(world: World) -> 
     client = world.connect(claim=1)
     made = client.request("ticket", protocol.Ticket([_source(world)], []))
     client.process.send_signal(signal.SIGSTOP)
-    with socket.socket(socket.AF_UNIX) as link:
-        link.connect(str(world.home / "run" / f"{client.greeting['nonce']}.sock"))
-        link.sendall(encode_frame({"ticket": made["ticket"]}))
+    assert world.visit(client, made["ticket"], stays=False).wait(10) == 0
     client.process.send_signal(signal.SIGCONT)
     assert _reasons(client.ended(made["ticket"], timeout_s=10)) == [("", "StreamLost")]
     client.request("goodbye", protocol.Goodbye())

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backstay.domain import moves, roles, zfs
 from backstay_host import protocol
 from backstay_host.refusal import Refused
 from backstay_host.zfs import argv, failures, names, parsing
@@ -72,6 +73,19 @@ def test_every_sample_of_a_failure_has_its_word() -> None:
     assert found == REASONS
 
 
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ("IV set guid mismatch. See the 'zfs receive' man page section", "RawLineageBroken"),
+        ("IV set guid missing. See errata 4 at https://openzfs.org/", "RawLineageBroken"),
+        ("inherited key must be loaded", "KeyNotAvailable"),
+    ],
+)
+def test_refusals_of_raw_streams_have_their_words(said: str, word: str) -> None:
+    """From libzfs_sendrecv.c; no samples of a host."""
+    assert failures.reason_of(f"cannot receive incremental stream: {said}") == word
+
+
 def test_an_unknown_failure_is_told_with_its_words_and_its_status() -> None:
     refused = failures.failure("zfs receive", 3, "cannot receive: something new\n")
     assert refused.reason == failures.UNKNOWN
@@ -84,8 +98,9 @@ def test_a_sender_without_a_reader_was_ended_by_the_other_side() -> None:
 
 
 def test_datasets_are_read_column_by_column() -> None:
-    rows = parsing.rows(_sample("zfs-2.3.9-datasets.txt"), len(argv.DATASET_COLUMNS))
-    volume = dict(zip(argv.DATASET_COLUMNS, rows[2], strict=True))
+    columns = argv.DATASET_COLUMNS[:-2]  # the sample is older than the last two
+    rows = parsing.rows(_sample("zfs-2.3.9-datasets.txt"), len(columns))
+    volume = dict(zip(columns, rows[2], strict=True))
     assert volume["guid"] == "12834784679718180224"
     assert volume["volsize"] == "67108864"
     with pytest.raises(Refused, match="UnexpectedOutput"):
@@ -114,9 +129,24 @@ def test_only_local_properties_are_taken_and_values_forge_nothing() -> None:
     assert set(found) == {"backup/hostprog", "tank/hostprog/v"}
     inherited = _sample("zfs-2.3.9-get-json.txt").replace("LOCAL", "INHERITED")
     assert set().union(*parsing.local_properties_json(inherited).values()) == set()
-    for forged in ("tank/a\tx\n", "tank/a\tother:key\tx\n", "a\tk\tv\na\tk\tw\n"):
+    assert parsing.local_properties_table("a\tk\tv\tk\ta\n", ["k"]) == {"a": {"k": "v"}}
+    for forged in ("a\tk\n", "a\tk\tv\n", "a\tother:key\tx\tother:key\ta\n", "a\tk\tv\tk\tb\n"):
         with pytest.raises(Refused, match="UnexpectedOutput"):
             parsing.local_properties_table(forged, ["k"])
+
+
+@pytest.mark.rule("Negotiated capabilities")
+@pytest.mark.fault("forged user property")
+@given(value=st.text("kab\t\n", max_size=24), other=st.sampled_from("ab"))
+def test_no_value_forges_a_row_of_a_table(value: str, other: str) -> None:
+    """Whatever stands in the one property that there is, nothing else is ever told."""
+    hostile = [value, f"x\tk\ta\n{other}\tk\tv\tk\t{other}\n{value}", f"{value}\nb\tk\tv"]
+    for text in hostile:
+        try:
+            found = parsing.local_properties_table(f"a\tk\t{text}\tk\ta\n", ["k"])
+        except Refused:
+            continue
+        assert found == {"a": {"k": text}}
 
 
 def test_progress_of_a_send_is_its_last_number() -> None:
@@ -207,3 +237,13 @@ def test_chunks_keep_every_name_in_order_and_fit(texts: list[str]) -> None:
     chunks = list(argv.chunks(texts))
     assert [name for chunk in chunks for name in chunk] == texts
     assert all(argv.size_bytes(chunk) <= argv.MAX_ARGV_BYTES for chunk in chunks)
+
+
+def test_every_property_that_the_planner_goes_by_is_read() -> None:
+    words = {
+        value
+        for module in (moves, roles, zfs)
+        for value in vars(module).values()
+        if isinstance(value, str) and value.startswith(zfs.PROPERTY_PREFIX)
+    }
+    assert words - {zfs.PROPERTY_PREFIX} == set(argv.USER_PROPERTIES)

@@ -1,0 +1,53 @@
+"""What reading a survey costs: the shape of each kind is looked up once, however many there are."""
+
+from __future__ import annotations
+
+import typing
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from backstay_host import codec
+from backstay_host.protocol import DatasetFacts, PoolFacts, Surveyed, from_json, to_json
+
+
+def test_the_shape_of_each_kind_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: Counter[str] = Counter()
+    hints = typing.get_type_hints
+
+    def count(kind: type, *args: Any, **named: Any) -> Any:
+        looked_up[kind.__name__] += 1
+        return hints(kind, *args, **named)
+
+    monkeypatch.setattr(typing, "get_type_hints", count)
+    codec._shape.cache_clear()
+    datasets = [
+        DatasetFacts(
+            name=f"tank/{number}",
+            kind="volume",
+            guid=number,
+            createtxg=number,
+            written=number,
+            since="",
+            written_since=number,
+            referenced=number,
+            available=number,
+            volsize=number,
+            readonly=False,
+            mounted=False,
+            encrypted=False,
+            origin="",
+            token=None,
+            properties={},
+            snapshots=[("s", 1, 2)],
+            bookmarks=[],
+            used=number,
+        )
+        for number in range(100)
+    ]
+    pools = [PoolFacts("tank", 1, "ONLINE", 2, 1)]
+    said = Surveyed(datasets, pools, absent=[], proxmox_paths=[], busy=[])
+    for _ in range(2):
+        assert from_json(Surveyed, to_json(said)) == said
+    assert looked_up == {"Surveyed": 1, "DatasetFacts": 1, "PoolFacts": 1}
