@@ -11,6 +11,10 @@ API_VERSION = f"{GROUP}/{VERSION}"
 CATEGORY = "backstay"
 # Set it to any new value to have an object looked at now; status.lastHandledRequest repeats it.
 REQUESTED_AT = f"{GROUP}/requested-at"
+# What somebody has approved for replicas that diverged, as JSON (api.v1alpha1.approval).
+RESOLVE = f"{GROUP}/resolve"
+# What may go of sources, so that they can be rolled back, as JSON (api.v1alpha1.yielding).
+YIELD = f"{GROUP}/yield"
 
 
 @dataclass(frozen=True, slots=True)

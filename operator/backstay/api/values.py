@@ -15,7 +15,11 @@ SCHEDULE = "[1-9][0-9]?x-[1-9][0-9]{0,3}d(-[1-9][0-9]{0,2}w)?(-[1-9][0-9]{0,2}m)
 _COMPONENT = r"\.*[A-Za-z0-9_:-][A-Za-z0-9_.:-]*"
 DATASET = f"[A-Za-z][A-Za-z0-9_.:-]*(/{_COMPONENT})*"
 
+RATE = "[1-9][0-9]{0,3}(MiB|GiB)"
+BUFFER = "[1-9][0-9]{0,3}MiB|[1-9]GiB"
+
 SECONDS_A_DAY = 86_400
+_UNIT_BYTES = {"MiB": 1 << 20, "GiB": 1 << 30}
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _SCHEDULE_PARTS = re.compile(
     r"(?P<runs>\d+)x-(?P<daily>\d+)d(-(?P<weekly>\d+)w)?(-(?P<monthly>\d+)m)?(-(?P<yearly>\d+)y)?"
@@ -30,6 +34,16 @@ def duration_seconds(text: str) -> int:
     if not re.fullmatch(DURATION, text):
         raise ValueError(f"{text!r} is no duration: write a number and s, m or h, as in 5m")
     return int(text[:-1]) * _UNIT_SECONDS[text[-1]]
+
+
+def size_bytes(text: str) -> int:
+    """Return the bytes of a size such as `50MiB` or `1GiB`.
+
+    Raises ValueError for anything else; the models have refused it before.
+    """
+    if not re.fullmatch(RATE, text):
+        raise ValueError(f"{text!r} is no size: write a number and MiB or GiB, as in 50MiB")
+    return int(text[:-3]) * _UNIT_BYTES[text[-3:]]
 
 
 def duration_text(seconds: int) -> str:

@@ -28,6 +28,11 @@ class ConditionType(Word):
 
     READY = "Ready", "Valid, reachable, and the loop works; Unknown while a host is unreachable."
     HOSTS_REACHABLE = "HostsReachable", "Site: every host answered the last request."
+    CLOCKS_AGREE = (
+        "ClocksAgree",
+        "Site: the clock of every host that answered is within 2 s of the operator's. Nothing is "
+        "decided by the clocks of hosts.",
+    )
     POOLS_HEALTHY = "PoolsHealthy", "Site: every pool with a receive root or a member is ONLINE."
     RPO_MET = (
         "RPOMet",
@@ -40,12 +45,35 @@ class ConditionType(Word):
         "Pair: interval + 1.5 × the mean duration of the last 15 passes is within the RPO; Unknown "
         "before 3 passes were measured.",
     )
+    AT_RISK = (
+        "AtRisk",
+        "Only while true: a stream stands still, or takes far longer than the passes before it, so "
+        "that the RPO may soon be breached.",
+    )
+    FAILOVER_READY = (
+        "FailoverReady",
+        "Pair: False while something is known that a failover would fail for; not shown otherwise, "
+        "since nothing proves yet that it would succeed.",
+    )
     RECONCILING = "Reconciling", "Only while true: work towards the spec is under way."
     STALLED = "Stalled", "Only while true: nothing moves until a human or a new spec helps."
     SUSPENDED = "Suspended", "Only while true: spec.suspend rests the work; the lag grows."
     DIVERGED = (
         "Diverged",
         "Only while true: the target holds data that the source does not; nothing is overwritten.",
+    )
+    ASIDE_RETAINED = (
+        "AsideRetained",
+        "Only while true: what was set aside of a diverged replica is kept and takes space.",
+    )
+    YIELDING = (
+        "Yielding",
+        "Only while asked for: sources make room for a rollback and take no new point; False says "
+        "why they do not.",
+    )
+    REPLICA_RETAINED = (
+        "ReplicaRetained",
+        "Only while true: a dataset of a tree is gone at the source; its replica is kept.",
     )
     FOREIGN_WRITER = (
         "ForeignWriter",
@@ -58,6 +86,7 @@ class Reason(Word):
 
     # All is well, or will be without help.
     REACHABLE = "Reachable", "Every host answered, and has what backstay needs."
+    CLOCKS_RIGHT = "ClocksRight", "The clocks of the hosts are within 2 s of the operator's."
     POOLS_ONLINE = "PoolsOnline", "Every pool is ONLINE."
     VALID = "Valid", "The policy can be kept as written."
     UP_TO_DATE = "UpToDate", "Every member has a confirmed point, and nothing waits."
@@ -113,6 +142,10 @@ class Reason(Word):
         "ProtocolError",
         "The answer of the host was not of the host program, or of one of another version.",
     )
+    CLOCK_OFF = (
+        "ClockOff",
+        "The clock of a host, or the operator's, is wrong; the message has the seconds.",
+    )
     POOL_DEGRADED = "PoolDegraded", "A pool is not ONLINE."
     POOL_NOT_IMPORTED = (
         "PoolNotImported",
@@ -152,12 +185,8 @@ class Reason(Word):
     # What lies at the hosts: nothing is written until a human decides.
     SOURCE_IS_REPLICA = (
         "SourceIsReplica",
-        "The source dataset is a replica of another pair; a chain is not supported yet.",
-    )
-    ENCRYPTED_SOURCE = (
-        "EncryptedSource",
-        "The source is encrypted; raw streams are not supported yet, and a plain one would arrive "
-        "unencrypted.",
+        "The source dataset is a replica of another installation, or is in a group with sources "
+        "that are none.",
     )
     NAME_TOO_LONG = (
         "NameTooLong",
@@ -179,6 +208,18 @@ class Reason(Word):
         "TargetHasForeignData",
         "The target dataset exists and was not made by this pair.",
     )
+    TARGET_IS_PRIMARY = (
+        "TargetIsPrimary",
+        "The target has the role primary: it is in use, and nothing is received into it.",
+    )
+    SOURCE_IS_SECONDARY = (
+        "SourceIsSecondary",
+        "The source was demoted: it is read-only, and another dataset is the primary.",
+    )
+    ROLE_EPOCH_DIFFERS = (
+        "RoleEpochDiffers",
+        "Source and target have not seen the same moves of the role: one of them was left behind.",
+    )
     TARGET_MODIFIED = "TargetModified", "The replica was written to since the last point."
     TARGET_WRITABLE = (
         "TargetWritable",
@@ -192,14 +233,78 @@ class Reason(Word):
         "NewLineage",
         "The source is another dataset than the one that was seeded, under the same name.",
     )
+    STREAM_MODE_PINNED = (
+        "StreamModePinned",
+        "The replica was seeded plain and the source is encrypted, or the other way round.",
+    )
+    RAW_LINEAGE_BROKEN = (
+        "RawLineageBroken",
+        "The newest snapshot of the replica of an encrypted source is not the source's, by GUID "
+        "and by `ivsetguid`: raw streams cannot go on from it.",
+    )
     NO_COMMON_BASE = "NoCommonBase", "Source and replica share no snapshot or bookmark any more."
+    SETTING_ASIDE = (
+        "SettingAside",
+        "A diverged replica is being set aside; nothing is sent to its place before that is done.",
+    )
+    RENAMING = (
+        "Renaming",
+        "A dataset of a tree was renamed at the source and its replica is renamed, too; nothing is "
+        "sent to the old or the new name before that is done.",
+    )
+    RENAME_BLOCKED = (
+        "RenameBlocked",
+        "A dataset of a tree was renamed at the source, and its replica cannot follow by itself; "
+        "the message says what is in the way. Nothing was changed.",
+    )
+    ASIDE_KEPT = "AsideKept", "Somebody decides when what was set aside is destroyed."
+    MAKES_ROOM = (
+        "MakesRoom",
+        "Our points that are newer than a snapshot go, so that it can be rolled back to; until the "
+        "time in the message no new one is taken.",
+    )
+    ROOM_MISSING = (
+        "RoomMissing",
+        "A source cannot be rolled back yet: the message names what is newer and still there.",
+    )
+    REPLICA_KEPT = "ReplicaKept", "Somebody decides when a replica without a source is destroyed."
+    APPROVAL_VOID = (
+        "ApprovalVoid",
+        "What would be lost is not what was approved any more: nothing was changed.",
+    )
     NAME_COLLISION = (
         "NameCollision",
         "A snapshot of the same name has another GUID at the other side.",
     )
+    REPLICA_MISSING = "ReplicaMissing", "What is to be promoted is not there, or is no replica."
+    POINT_MISSING = "PointMissing", "A replica lacks the chosen point, or no set is whole."
+    FINAL_NAME_TAKEN = (
+        "FinalNameTaken",
+        "Another dataset bears the name that is needed.",
+    )
+    PROMOTION_PATH_BLOCKED = (
+        "PromotionPathBlocked",
+        "ZFS would refuse the promotion: pools, parents or encryption roots do not fit.",
+    )
+    ROLE_CHANGED = (
+        "RoleChanged",
+        "Role or roleEpoch of a dataset is another than planned: another run has moved the role.",
+    )
+    ALREADY_PROMOTED = "AlreadyPromoted", "The promotion is past the point where it can be undone."
+    SOURCE_MODIFIED = (
+        "SourceModified",
+        "The source was written to after its last point: what was written is not at the target.",
+    )
     FOREIGN_REPLICATION = (
         "ForeignReplication",
         "Another tool (pvesr, for one) replicates the dataset and would destroy our points.",
+    )
+
+    # A failover would not succeed as it is.
+    KEY_NOT_AVAILABLE = (
+        "KeyNotAvailable",
+        "The key of an encrypted replica is not loaded at the target: it follows its source all "
+        "the same, but nothing can be read or started from it, and no plain stream lands below it.",
     )
 
     # One pass failed; the next one tries again.
@@ -212,6 +317,15 @@ class Reason(Word):
         "InsufficientSpace",
         "A pool has too little space for what is due: that of the target for a stream, that of the "
         "source for a snapshot.",
+    )
+    TRANSFER_STALLED = (
+        "TransferStalled",
+        "No byte of the stream moves. If that lasts, both ends are stopped, and it goes on from "
+        "what has arrived.",
+    )
+    TRANSFER_SLOW = (
+        "TransferSlow",
+        "The stream moves, but takes 3 times as long as the passes before it, or half the RPO.",
     )
     TRANSFER_FAILED = "TransferFailed", "Sending or receiving failed; the message has the cause."
     INTERNAL_ERROR = "InternalError", "A fault of backstay itself: please report the message."

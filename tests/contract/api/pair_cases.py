@@ -122,6 +122,12 @@ REFUSED = (
         "spec.failover: Extra inputs are not permitted",
     ),
     Case(
+        "a decision in a pair",
+        pair(("spec.resolve", "SetAside")),
+        'unknown field "spec.resolve"',
+        "spec.resolve: Extra inputs are not permitted",
+    ),
+    Case(
         "an unknown field of a place",
         pair(("spec.datasets.0.at.fra.pool", "tank")),
         'unknown field "spec.datasets[0].at.fra.pool"',

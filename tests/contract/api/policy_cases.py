@@ -17,6 +17,8 @@ GUARD = (
     "or spec.backup.external, or say in spec.exceptions.replicationWithoutBackup the reason and "
     "until when to go without"
 )
+RATE = "write the bytes a second with MiB or GiB, as in 50MiB or 1GiB"
+BUFFER = "write a size with MiB or GiB, 9GiB at most, as in 128MiB or 1GiB"
 EXACTLY_ONE = "set exactly one of backup.schedule and backup.external"
 NO_NUMBERS = (("spec.rpo", REMOVED), ("spec.rto", REMOVED))
 NO_BACKUP = ("spec.backup", REMOVED)
@@ -46,6 +48,19 @@ ACCEPTED = (
         "replication faster than its backup",
         policy(("spec.rpo", "1m"), ("spec.replication", {}), ("spec.backup", SCHEDULE)),
     ),
+    Case("a transfer by default", policy(("spec.replication.transfer", {}))),
+    Case(
+        "a transfer with everything",
+        policy(
+            (
+                "spec.replication.transfer",
+                {"path": "Direct", "rateLimit": "50MiB", "compression": "Zstd", "buffer": "1GiB"},
+            )
+        ),
+    ),
+    Case("the largest buffer", policy(("spec.replication.transfer", {"buffer": "9999MiB"}))),
+    Case("the largest rate", policy(("spec.replication.transfer", {"rateLimit": "9999GiB"}))),
+    Case("nulls in a transfer", policy(("spec.replication.transfer", {"rateLimit": None}))),
     Case("nulls for what is left out", policy(("spec.rpo", None), ("spec.exceptions", None))),
     Case(
         "nulls for what has a default",
@@ -195,6 +210,26 @@ REFUSED = (
         "an interval too short",
         policy(("spec.replication.interval", "14s")),
         "replication.interval 14s is below 15s: lengthen it, or leave it out for half of the RPO",
+    ),
+    Case(
+        "a path that is none",
+        policy(("spec.replication.transfer", {"path": "Carrier"})),
+        "Unsupported value",
+        "'Relay' or 'Direct'",
+    ),
+    Case(
+        "a compression that is none",
+        policy(("spec.replication.transfer", {"compression": "gzip"})),
+        "Unsupported value",
+        "'Off' or 'Zstd'",
+    ),
+    *(
+        Case(f"a rate of {rate}", policy(("spec.replication.transfer", {"rateLimit": rate})), RATE)
+        for rate in ("50", "50MB", "0MiB", "1.5GiB", "-1MiB", "10000MiB", "64KiB")
+    ),
+    *(
+        Case(f"a buffer of {size}", policy(("spec.replication.transfer", {"buffer": size})), BUFFER)
+        for size in ("128", "0MiB", "10GiB", "128M", "1TiB")
     ),
     Case("a schedule in cron's form", policy(("spec.backup.schedule", "0 2 * * *")), SCHEDULE_SAYS),
     Case("a schedule without days", policy(("spec.backup.schedule", "1x-4w")), SCHEDULE_SAYS),

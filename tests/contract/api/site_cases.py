@@ -23,6 +23,15 @@ ACCEPTED = (
     Case("a host at another port", site(("spec.hosts.0.port", 65535))),
     Case("a host with an account of its own", site(("spec.hosts.0.user", "backstay"))),
     Case("keys of every type", site(("spec.hosts.0.hostKeys", [ED25519, RSA, ECDSA]))),
+    Case(
+        "a host with a network for data",
+        site(
+            ("spec.hosts.0.replicationAddress", "10.1.0.11"),
+            ("spec.hosts.0.replicationPort", 2222),
+        ),
+    ),
+    Case("a port for data alone", site(("spec.hosts.0.replicationPort", 22))),
+    Case("a null address for data", site(("spec.hosts.0.replicationAddress", None))),
     Case("a root in each pool", site(("spec.hosts.0.receiveRoots", ["a/r", "ab/r", "b/x/y"]))),
     Case("a site in a time zone", site(("spec.timeZone", "Europe/Berlin"))),
     Case("a site in a zone of three parts", site(("spec.timeZone", "America/Indiana/Tell_City"))),
@@ -62,6 +71,21 @@ REFUSED = (
     Case("an empty address", site(("spec.hosts.0.address", "")), ADDRESS),
     Case("port 0", site(("spec.hosts.0.port", 0)), "greater than or equal to 1"),
     Case("port 65536", site(("spec.hosts.0.port", 65536)), "less than or equal to 65535"),
+    Case(
+        "an address for data that ssh takes for an option",
+        site(("spec.hosts.0.replicationAddress", "-oX=y")),
+        ADDRESS,
+    ),
+    Case(
+        "port 0 for data",
+        site(("spec.hosts.0.replicationPort", 0)),
+        "greater than or equal to 1",
+    ),
+    Case(
+        "port 65536 for data",
+        site(("spec.hosts.0.replicationPort", 65536)),
+        "less than or equal to 65535",
+    ),
     Case(
         "a port in quotes",
         site(("spec.hosts.0.port", "22")),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from backstay.api.rules import Text
-from backstay.api.values import DATASET, DURATION, SCHEDULE
+from backstay.api.values import BUFFER, DATASET, DURATION, RATE, SCHEDULE
 
 MESSAGE_LENGTH = 1024
 
@@ -23,6 +23,12 @@ HostName: TypeAlias = Annotated[str, Text(DNS_NAME, 63, NAME_MESSAGE)]
 Duration: TypeAlias = Annotated[
     str,
     Text(DURATION, 32, "write a duration as a whole number with s, m or h, as in 30s, 5m or 24h"),
+]
+Rate: TypeAlias = Annotated[
+    str, Text(RATE, 32, "write the bytes a second with MiB or GiB, as in 50MiB or 1GiB")
+]
+BufferSize: TypeAlias = Annotated[
+    str, Text(BUFFER, 32, "write a size with MiB or GiB, 9GiB at most, as in 128MiB or 1GiB")
 ]
 BackupSchedule: TypeAlias = Annotated[
     str,

@@ -8,7 +8,14 @@ from pydantic import Field, StrictInt
 
 from backstay.api.kinds import AGE, Column, KindInfo, condition_column
 from backstay.api.rules import Quote, Rule, cel_matches
-from backstay.api.v1alpha1.fields import BackupSchedule, Day, Duration, Label
+from backstay.api.v1alpha1.fields import (
+    BackupSchedule,
+    BufferSize,
+    Day,
+    Duration,
+    Label,
+    Rate,
+)
 from backstay.api.v1alpha1.meta import Resource, SpecModel, Status
 from backstay.api.values import (
     DURATION,
@@ -75,6 +82,31 @@ class ReplicationRetention(SpecModel):
     )
 
 
+class Transfer(SpecModel):
+    """How the bytes of a stream travel."""
+
+    path: Literal["Relay", "Direct"] = Field(
+        default="Relay",
+        description="Relay: through the operator. Direct: from the host of the source to that of "
+        "the target, at its replicationAddress, with the data key of the target's Site.",
+    )
+    rate_limit: Rate | None = Field(
+        default=None,
+        description="The most that the streams of a source host put on the line in a second, as in "
+        "50MiB; those with the same limit share it.",
+    )
+    compression: Literal["Off", "Zstd"] = Field(
+        default="Off",
+        description="Zstd: streams are compressed on the line where both hosts have zstd; for slow "
+        "lines and datasets that are not compressed themselves.",
+    )
+    buffer: BufferSize | None = Field(
+        default=None,
+        description="Memory that each stream may fill at either host where both have mbuffer, as "
+        "in 128MiB; evens out bursts of disks and line.",
+    )
+
+
 class Replication(SpecModel):
     """Snapshots that are sent to a second site."""
 
@@ -83,6 +115,9 @@ class Replication(SpecModel):
     )
     retention: ReplicationRetention = Field(
         default=ReplicationRetention(), description="How many snapshots stay on either side."
+    )
+    transfer: Transfer = Field(
+        default=Transfer(), description="How the bytes of the streams travel."
     )
 
 

@@ -167,6 +167,28 @@ class RecoveryPoint(StatusModel):
     )
 
 
+class TransferProgress(StatusModel):
+    """How far the streams are that carry the pair's members now; absent while they are short."""
+
+    time: Time = Field(
+        description="When this was so. While streams run, status is written once a minute at most."
+    )
+    start_time: Time = Field(description="When the first of them began.")
+    streams: int = Field(ge=1, description="How many streams carry members of the pair.")
+    bytes: int = Field(ge=0, description="How much of the pair's members has moved.")
+    expected_bytes: int = Field(
+        ge=0, description="How much will have, about, when they have ended."
+    )
+    bytes_per_second: int | None = Field(
+        default=None, ge=0, description="Over the last half minute, by the streams as a whole."
+    )
+    seconds_left: int | None = Field(
+        default=None,
+        ge=0,
+        description="Until they have ended, at this rate; absent while one of them stands still.",
+    )
+
+
 class MemberCounts(StatusModel):
     """How the members are; datasets found below recursive members count, too."""
 
@@ -190,6 +212,57 @@ class WorstMember(StatusModel):
     )
 
 
+class NamedPoint(StatusModel):
+    """A snapshot or bookmark by name and identity."""
+
+    name: Label = Field(description="Its name, from the `@` or `#` on.")
+    guid: Label = Field(description="Its GUID, in decimal.")
+
+
+class DivergedMember(StatusModel):
+    """A member whose place at the target holds what its source does not know."""
+
+    member: Label = Field(description="Name of the member, or the dataset found below it.")
+    reason: Label = Field(description="What happened, as a word of the API.")
+    source: Label = Field(description="The source dataset.")
+    source_guid: Label = Field(description="GUID of the source dataset.")
+    dataset: Label = Field(description="The dataset at the target.")
+    guid: Label = Field(description="GUID of the dataset at the target.")
+    base: NamedPoint | None = Field(
+        default=None, description="The newest snapshot at the target that the source knows."
+    )
+    ahead: tuple[NamedPoint, ...] = Field(
+        default=(), max_length=8, description="The source's newest snapshots since the base."
+    )
+    lose: tuple[NamedPoint, ...] = Field(
+        default=(),
+        max_length=96,
+        description="The points at the target since the base, oldest first.",
+    )
+    lose_count: int = Field(
+        default=0, ge=0, description="How many there are: no more than 96 are listed."
+    )
+    written_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        description="Bytes written at the target since its newest snapshot; absent if unknown.",
+    )
+    offers: tuple[Label, ...] = Field(
+        default=(),
+        max_length=8,
+        description="What can be done, the recommended one first; `kubectl backstay resolve` asks "
+        "for it.",
+    )
+
+
+class RetainedAside(StatusModel):
+    """What was set aside of a member and is still there."""
+
+    dataset: Label = Field(description="Its name now.")
+    of: Label = Field(description="The name that it had.")
+    used_bytes: int = Field(ge=0, description="What would be free without it.")
+
+
 class ReplicationPairStatus(Status):
     """What is true of a pair; all of it can be rebuilt from the hosts."""
 
@@ -202,9 +275,18 @@ class ReplicationPairStatus(Status):
         description="The newest point that all members of a consistency group hold, else the "
         "oldest over all members; absent if any member has none.",
     )
+    transfer: TransferProgress | None = Field(
+        default=None, description="The streams that carry the pair's members now."
+    )
     members: MemberCounts | None = Field(default=None, description="How the members are.")
     worst: tuple[WorstMember, ...] = Field(
         default=(), max_length=5, description="The members that need attention most, worst first."
+    )
+    diverged: tuple[DivergedMember, ...] = Field(
+        default=(), max_length=5, description="Members that wait for a decision, and about what."
+    )
+    asides: tuple[RetainedAside, ...] = Field(
+        default=(), max_length=5, description="What was set aside and takes space, largest first."
     )
     last_handled_request: Label | None = Field(
         default=None,

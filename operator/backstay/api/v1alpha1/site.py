@@ -100,6 +100,17 @@ class Host(SpecModel):
         "installed. Installed: `backstay-host` of this very version is on the host, where the key "
         "can be limited to it and to datasets, as `kubectl backstay grant` prints.",
     )
+    replication_address: Address | None = Field(
+        default=None,
+        description="IP address or host name at which other hosts bring Direct streams, as on a "
+        "network for data; `address` when absent.",
+    )
+    replication_port: StrictInt | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of the ssh server there; `port` when absent. It shows the same keys.",
+    )
     receive_roots: tuple[Dataset, ...] = Field(
         default=(),
         max_length=16,
@@ -117,7 +128,10 @@ class SecretRef(SpecModel):
 class Ssh(SpecModel):
     """How hosts are logged in to."""
 
-    secret_ref: SecretRef = Field(description="Secret with the private key under `ssh-privatekey`.")
+    secret_ref: SecretRef = Field(
+        description="Secret with the private key under `ssh-privatekey` and, where Direct streams "
+        "come in, the data key under `data-privatekey`."
+    )
 
 
 class SiteSpec(SpecModel):
