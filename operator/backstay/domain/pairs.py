@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from backstay.domain.divergence import Approval, Divergence
+from backstay.domain.steps import RELAY, Transport
+from backstay.domain.yielding import Yielding, YieldState
 from backstay.domain.zfs import Guid, HostListing
 
 
@@ -48,8 +51,29 @@ class PairTask:
     keep_target: Keep
     interval_s: float = 0.0
     """How often it aims at a new point."""
+    transport: Transport = RELAY
     quarantined: frozenset[str] = frozenset()
     """Names of members that failed last time: each gets a pipe of its own."""
+    approval: Approval | None = None
+    """What somebody wants done about replicas that diverged."""
+    approval_fault: str = ""
+    """Why an approval that is there cannot be read."""
+    yielding: Yielding | None = None
+    """What somebody has its sources make room for."""
+    yielding_fault: str = ""
+    """Why that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chained:
+    """What the sources of a route are to other pairs (plan/chains.py).
+
+    `fed`: sources that other pairs send to, so that they are replicas on purpose. `upstream`: such
+    a dataset → GUID of its newest point, and as of when that is good.
+    """
+
+    fed: frozenset[str] = frozenset()
+    upstream: Mapping[str, tuple[Guid, datetime]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +88,7 @@ class RouteTask:
     pairs: tuple[PairTask, ...]
     neighbours: tuple[PairTask, ...] = ()
     """What else is asked of the source host: not served now, but what it wants is not pruned."""
+    chained: Chained = Chained()
     in_flight: Mapping[str, int] = field(default_factory=dict)
     """Target datasets that this pass leaves alone, because a transfer of ours is under way or has
     just failed → about how many bytes are still to come.
@@ -101,6 +126,8 @@ class Conflict:
     message: str
     diverged: bool = False
     """The target holds what the source does not: a human decides."""
+    divergence: Divergence | None = None
+    """What there is to decide, where something can be done about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +182,17 @@ class MemberState:
     """What forbids work: stays until somebody acts."""
     failure: Conflict | None = None
     """What went wrong this time: tried again by itself."""
+    key_missing: bool = False
+    """The replica is encrypted and its key is not loaded at the target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsideState:
+    """What was set aside of a member and is still there. `of` is the name that it had."""
+
+    dataset: str
+    of: str
+    used_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +214,12 @@ class PairState:
     problem: Unseen | None = None
     moved: Moved | None = None
     """The pair's last transfer, if one has ended since the pass before."""
+    asides: tuple[AsideState, ...] = ()
+    yields: tuple[YieldState, ...] = ()
+    """Its sources that make room for a rollback, whichever pair was asked to."""
+    yield_fault: str = ""
+    left_over: tuple[AsideState, ...] = ()
+    """Replicas in a tree whose sources (`of`) are gone."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

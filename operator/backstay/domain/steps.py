@@ -117,6 +117,29 @@ class Transfer:
     """Set with `-o` while seeding; empty otherwise."""
     size_bytes: int
     """Estimate, for space and progress."""
+    mode: str = "Lec"
+    """Flags of zfs-send(8), as pinned by the seed (plan/modes.py)."""
+    of_replica: bool = False
+    """The source is itself a replica: it goes on receiving meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transport:
+    """How the bytes of a stream travel.
+
+    `direct`: from host to host, else through the operator. A rate or size of 0: none is set.
+    """
+
+    direct: bool = False
+    rate_bytes_s: int = 0
+    """All streams of a source host with this rate put no more on the line, after compression."""
+    compressed: bool = False
+    buffer_bytes: int = 0
+    """Memory at either host."""
+
+
+RELAY = Transport()
+"""Through the operator, and as fast as it goes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +151,10 @@ class Pipe:
 
     transfers: tuple[Transfer, ...]
     failed_before: int = 0
-    """How often in a row: each time it may stand still for longer (rule *Deadlines*)."""
+    """How often in a row it stood still at this very point: each time it may for longer (rule
+    *Deadlines*).
+    """
+    transport: Transport = RELAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +166,8 @@ class MadeSnapshot:
     guid: Guid
     createtxg: int
     bookmarks: tuple[str, ...]
+    ivset: int | None = None
+    """`ivsetguid` where the dataset is encrypted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,3 +187,5 @@ class PipeOutcome:
     sent_bytes: int
     duration_s: float
     failure: ItemFailure | None
+    left_out: tuple[str, ...] = ()
+    """What of the pipe's transport a host is not able to, as sentences."""

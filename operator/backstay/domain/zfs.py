@@ -16,7 +16,9 @@ LINEAGE = "dev.backstay:lineage"
 SOURCE_GUID = "dev.backstay:source"
 """On a replica: the GUID of the source dataset that it was seeded from, decimal."""
 ROLE = "dev.backstay:role"
-"""On any managed dataset: `primary` or absent. A primary is never received into."""
+"""On any managed dataset: `primary`, `secondary` or absent. A primary is never received into."""
+STREAM = "dev.backstay:stream"
+"""On a replica: the mode of the stream that it was seeded by, pinned for life (`plan.modes`)."""
 WRITER = "dev.backstay:writer"
 """On a receive root: `<term>:<installation id>` of the only allowed writer."""
 
@@ -37,6 +39,8 @@ class Snapshot:
     """The part after `@`."""
     guid: Guid
     createtxg: int
+    ivset: int | None = None
+    """`ivsetguid` where the dataset is encrypted; None also where it was not asked for."""
 
     @property
     def full_name(self) -> str:
@@ -53,6 +57,8 @@ class Bookmark:
     """The part after `#`."""
     guid: Guid
     createtxg: int
+    ivset: int | None = None
+    """As of the snapshot that it was made of."""
 
     @property
     def full_name(self) -> str:
@@ -106,8 +112,14 @@ class Dataset:
     readonly: bool = False
     mounted: bool = False
     encrypted: bool = False
+    encryption_root: str | None = None
+    """The dataset whose key it has, which may be itself; None where it is not encrypted."""
+    key_available: bool | None = None
+    """Whether the key of an encrypted dataset is loaded; None where there is none, or unknown."""
     origin: str | None = None
     volsize_bytes: int | None = None
+    used_bytes: int = 0
+    """What would be free without it and all below it."""
     properties: Mapping[str, str] = field(default_factory=dict)
     """User properties `dev.backstay:*` set on this very dataset; inherited ones are left out."""
     snapshots: tuple[Snapshot, ...] = ()
@@ -117,6 +129,11 @@ class Dataset:
     def pool(self) -> str:
         """Name of the pool."""
         return self.name.split("/", 1)[0]
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether it gets its points from a source of its own; once promoted it does not."""
+        return LINEAGE in self.properties and self.properties.get(ROLE) != "primary"
 
     @property
     def newest_snapshot(self) -> Snapshot | None:
@@ -145,13 +162,17 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
-    """What a host says of itself. `clock_skew_s` > 0: its clock is ahead of ours."""
+    """What a host says of itself. `clock_skew_s` > 0: its clock is ahead of ours.
+
+    `clock_uncertainty_s`: half the round trip of the answer; the skew may be off by as much.
+    """
 
     hostname: str
     zfs_version: str
     python_version: str
     uid: int
     clock_skew_s: float
+    clock_uncertainty_s: float = 0.0
     pools: tuple[Pool, ...]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
 from backstay.domain.errors import BackstayError, Refused
+from backstay.domain.moves import aside_root
 from backstay.domain.pairs import RouteObservation, RouteTask, Side, Unseen
 from backstay.domain.steps import MadeSnapshot
 from backstay.domain.zfs import Bookmark, Dataset, HostListing, Snapshot
@@ -23,13 +24,38 @@ async def observe_route(
     """
     began = clock.now()
     seen_source, seen_target = await asyncio.gather(
-        survey_side(source, source_request(task)), survey_side(target, target_request(task))
+        survey_side(source, source_request(task)), _survey_target(target, task)
     )
     return RouteObservation(
         source=seen_source,
         target=seen_target,
         synced_at=began,
     )
+
+
+async def read_target(host: HostPort, task: RouteTask) -> HostListing:
+    """The target as it is now, with all that was set aside in its pools. Raises as the host."""
+    listing = await host.survey(target_request(task))
+    roots = [name for name in _aside_roots(task) if name in listing.datasets]
+    if not roots:
+        return listing
+    wanted = SurveyRequest(roots=tuple((root, True) for root in roots), sync=False)
+    aside = await host.survey(wanted)
+    return replace(
+        listing,
+        datasets={**listing.datasets, **aside.datasets},
+        busy=tuple(dict.fromkeys((*listing.busy, *aside.busy))),
+    )
+
+
+def _aside_roots(task: RouteTask) -> list[str]:
+    return sorted({aside_root(root) for root in task.receive_roots})
+
+
+async def _survey_target(host: HostPort | Unseen, task: RouteTask) -> Side:
+    if isinstance(host, Unseen):
+        return host
+    return await _learnt(read_target(host, task))
 
 
 def source_request(task: RouteTask) -> SurveyRequest:
@@ -39,12 +65,12 @@ def source_request(task: RouteTask) -> SurveyRequest:
 
 
 def target_request(task: RouteTask) -> SurveyRequest:
-    """Every entry's replica with its parents, and the receive roots."""
+    """Every entry's replica with its parents, the receive roots, and where things are set aside."""
     roots = {(e.target, e.recursive) for p in task.pairs for e in p.entries}
     parents = {
         (parent, False) for name, _ in roots for parent in _parents(name, task.receive_roots)
     }
-    receive_roots = {(root, False) for root in task.receive_roots}
+    receive_roots = {(root, False) for root in (*task.receive_roots, *_aside_roots(task))}
     return SurveyRequest(roots=_without_covered(roots | parents | receive_roots), sync=False)
 
 
@@ -52,8 +78,12 @@ async def survey_side(host: HostPort | Unseen, request: SurveyRequest) -> Side:
     """The host's listing, or why nothing was learnt."""
     if isinstance(host, Unseen):
         return host
+    return await _learnt(host.survey(request))
+
+
+async def _learnt(reading: Awaitable[HostListing]) -> Side:
     try:
-        return await host.survey(request)
+        return await reading
     except Refused:
         raise
     except BackstayError as error:
@@ -87,12 +117,22 @@ def _with_snapshot(dataset: Dataset, made: MadeSnapshot) -> Dataset:
     snapshots = dataset.snapshots
     if dataset.snapshot_by_guid(made.guid) is None:
         fresh = Snapshot(
-            dataset=made.dataset, name=made.name, guid=made.guid, createtxg=made.createtxg
+            dataset=made.dataset,
+            name=made.name,
+            guid=made.guid,
+            createtxg=made.createtxg,
+            ivset=made.ivset,
         )
         snapshots = (*snapshots, fresh)
     known = {b.name for b in dataset.bookmarks}
     bookmarks = tuple(
-        Bookmark(dataset=made.dataset, name=name, guid=made.guid, createtxg=made.createtxg)
+        Bookmark(
+            dataset=made.dataset,
+            name=name,
+            guid=made.guid,
+            createtxg=made.createtxg,
+            ivset=made.ivset,
+        )
         for name in made.bookmarks
         if name not in known
     )

@@ -11,6 +11,8 @@
     a           a B (ours)     -> Diverged: the target is ahead
     c           a b            -> NoCommonBase
     a c         c' a           -> NameCollision          (same name, another GUID)
+    encrypted   sent raw       -> the same, but only from the newest at the target, and where its
+                                  IV set is the source's (plan/modes.py)
 
 Everything is matched by GUID and ordered by createtxg within one pool (rule *Proven base*).
 """
@@ -24,6 +26,7 @@ from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict
 from backstay.domain.steps import Base, How, Increment, Resume, Seed
 from backstay.domain.zfs import LINEAGE, ROLE, SOURCE_GUID, Bookmark, Dataset, Guid, Snapshot
+from backstay.plan.modes import mode_conflict, raw_conflict
 from backstay.plan.naming import bookmark_tag, is_ours
 
 
@@ -78,11 +81,12 @@ def replica_conflict(source: Dataset, target: Dataset, short_id: str) -> Conflic
     It comes before any look at a token: what is not ours, or was changed, keeps its partial
     receive, too.
     """
-    if (conflict := ownership_conflict(source, target)) is not None:
+    conflict = ownership_conflict(source, target) or mode_conflict(source, target)
+    if conflict is not None:
         return conflict
     common = common_base(source, target)
     if common is not None:
-        return divergence(source, target, common, short_id)
+        return divergence(source, target, common, short_id) or _raw_conflict(source, target, common)
     is_partial_seed = not target.snapshots and (target.token or target.unreadable_token)
     if is_partial_seed and target.properties.get(SOURCE_GUID) == str(source.guid):
         return None
@@ -93,7 +97,7 @@ def ownership_conflict(source: Dataset, target: Dataset) -> Conflict | None:
     """Why an existing target may not be received into at all; None when it is ours to use."""
     if target.properties.get(ROLE) == "primary":
         return Conflict(
-            reason=Reason.TARGET_HAS_FOREIGN_DATA,
+            reason=Reason.TARGET_IS_PRIMARY,
             message=f"{target.name} has the role primary: it is in use and is never overwritten",
         )
     if LINEAGE not in target.properties:
@@ -158,6 +162,13 @@ def written_after(dataset: Dataset, base: Snapshot) -> int | None:
     return None
 
 
+def _raw_conflict(source: Dataset, target: Dataset, base: Snapshot) -> Conflict | None:
+    point = source_point(source, base.guid, target.properties[LINEAGE])
+    if not source.encrypted or point is None:
+        return None
+    return raw_conflict(source, target, base, point)
+
+
 def _resume(source: Dataset, target: Dataset, base: Snapshot | None, short_id: str) -> Basis:
     """Judge a resume token, which is untrusted input (rule *Resume tokens*)."""
     token = target.token
@@ -170,8 +181,9 @@ def _resume(source: Dataset, target: Dataset, base: Snapshot | None, short_id: s
         return DropToken(because=f"the token names {token.to_name}, not {to.full_name}")
     if not is_ours(to, short_id):
         return DropToken(because=f"the token is of {to.full_name}, which is not a point of ours")
-    if token.raw:
-        return DropToken(because="the token is of a raw stream, the pair is not")
+    if token.raw != source.encrypted:
+        said = ("plain", "raw") if source.encrypted else ("raw", "plain")
+        return DropToken(because=f"the token is of a {said[0]} stream, the pair is {said[1]}")
     if base is None:
         if token.from_guid is None:
             return Resume(token=token.text, seed=True)

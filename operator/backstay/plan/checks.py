@@ -8,8 +8,11 @@ from backstay.api.v1alpha1.fields import DATASET_LENGTH
 from backstay.api.values import is_below, pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member, RouteObservation, RouteTask
-from backstay.domain.zfs import LINEAGE, Dataset, DatasetKind, HostListing
+from backstay.domain.zfs import Dataset, DatasetKind, HostListing
 from backstay.plan.basis import replica_conflict
+from backstay.plan.chains import chain_conflict
+from backstay.plan.divergence import with_divergence
+from backstay.plan.roles import role_conflict
 
 _PVESR = "__replicate_"
 
@@ -32,13 +35,20 @@ def member_conflict(
             message=f"{task.source_host} has no dataset {member.source}: restore it, or remove "
             f"the member {member.name}; the replica {member.target} is kept",
         )
-    if (conflict := source_conflict(dataset)) is not None:
+    conflict = source_conflict(dataset) or chain_conflict(dataset, task.short_id)
+    if conflict is not None:
         return conflict
     replica = target_listing.datasets.get(member.target)
+    if (conflict := role_conflict(dataset, replica)) is not None:
+        return conflict
     is_under_way = member.target in task.in_flight or member.target in target_listing.busy
     if replica is None or (is_under_way and not replica.snapshots):
         return None
-    return replica_conflict(dataset, replica, task.short_id) or _use_conflict(replica)
+    if (conflict := _pvesr_conflict(replica)) is not None:
+        return conflict
+    if (conflict := replica_conflict(dataset, replica, task.short_id)) is not None:
+        return with_divergence(conflict, dataset, replica, member.pair)
+    return _use_conflict(replica)
 
 
 def _use_conflict(replica: Dataset) -> Conflict | None:
@@ -115,28 +125,19 @@ def source_conflict(source: Dataset) -> Conflict | None:
     """Why a source dataset is left alone, whatever its target is like."""
     if (conflict := _length_conflict(source.name)) is not None:
         return conflict
-    if LINEAGE in source.properties:
-        # Our snapshots on it would make it differ from its own source.
-        return Conflict(
-            reason=Reason.SOURCE_IS_REPLICA,
-            message=f"{source.name} is itself a replica (lineage {source.properties[LINEAGE]}): "
-            f"replicate its source instead; if it has become the original, say so with "
-            f"`zfs inherit {LINEAGE} {source.name}`",
-        )
-    if source.encrypted:
-        return Conflict(
-            reason=Reason.ENCRYPTED_SOURCE,
-            message=f"{source.name} is encrypted and raw streams are not supported yet; a plain "
-            f"stream would arrive unencrypted, so nothing is sent",
-        )
-    pvesr = next((s for s in source.snapshots if s.name.startswith(_PVESR)), None)
-    if pvesr is not None:
-        return Conflict(
-            reason=Reason.FOREIGN_REPLICATION,
-            message=f"{pvesr.full_name} is of Proxmox storage replication, which destroys "
-            f"snapshots it does not know: remove that job, then its snapshots",
-        )
-    return None
+    return _pvesr_conflict(source)
+
+
+def _pvesr_conflict(dataset: Dataset) -> Conflict | None:
+    """Whether Proxmox' storage replication sends from the dataset, or receives into it."""
+    pvesr = next((s for s in dataset.snapshots if s.name.startswith(_PVESR)), None)
+    if pvesr is None:
+        return None
+    return Conflict(
+        reason=Reason.FOREIGN_REPLICATION,
+        message=f"{pvesr.full_name} is of Proxmox storage replication, which destroys "
+        f"snapshots it does not know: remove that job, then its snapshots",
+    )
 
 
 def _length_conflict(name: str) -> Conflict | None:

@@ -22,13 +22,16 @@ def replicas_alone(task: RouteTask, source: HostListing) -> frozenset[str]:
     """Pairs whose supposed source carries a lineage while the other side cannot be seen.
 
     In a disaster somebody points `spec.preferredSite` at the site that is left. What lies there is
-    a replica: it stays one, and goes on to be shown as what can be recovered.
+    a replica: it stays one, and goes on to be shown as what can be recovered. One that another
+    pair feeds is the source of a chain.
     """
     return frozenset(
         pair.key
         for pair in task.pairs
         for entry in pair.entries
-        if (found := source.datasets.get(entry.source)) and LINEAGE in found.properties
+        if entry.source not in task.chained.fed
+        and (found := source.datasets.get(entry.source))
+        and LINEAGE in found.properties
     )
 
 

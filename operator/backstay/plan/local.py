@@ -27,6 +27,7 @@ from backstay.plan.commands import group_conflict, snapshot_commands, unused_nam
 from backstay.plan.members import expand_members
 from backstay.plan.naming import bookmark_tag, is_ours
 from backstay.plan.pruning import Judged, judge_sets, wanted_by_neighbours
+from backstay.plan.yielding import held_back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +46,12 @@ def plan_local_snapshots(alone: Alone, now: datetime, entropy: str) -> tuple[Tak
     """The sets to take now, one command and name a set. `entropy`: 4 hex digits."""
     groups: list[list[Member]] = []
     lone: list[Member] = []
+    held = held_back(alone.task, alone.source, now)
     for pair in (p for p in alone.task.pairs if p.key in alone.due):
         for members in _groups(pair, alone):
             taken = _taken(members, pair, alone)
+            if not held.isdisjoint(m.source for m in taken):
+                continue
             if pair.grouped and taken:
                 groups.append(taken)
             else:
@@ -92,12 +96,17 @@ def _taken(members: Sequence[Member], pair: PairTask, alone: Alone) -> list[Memb
     seeded = [m for m in members if m.name in found and _is_seeded(m, found[m.name], alone)]
     confirmed = alone.confirmed.get(pair.key, frozenset())
     is_one_lost = any(m.name not in found and m.target in confirmed for m in members)
-    if is_one_lost or any(source_conflict(found[m.name]) for m in seeded):
+    if is_one_lost or any(_is_left_alone(found[m.name]) for m in seeded):
         return []
     if pair.grouped and group_conflict(pair.key, members) is not None:
         return []
     is_written = any(_is_written(found[m.name], alone.task.short_id) for m in seeded)
     return seeded if is_written else []
+
+
+def _is_left_alone(source: Dataset) -> bool:
+    """A replica's points are its own source's affair (plan/chains.py)."""
+    return source.is_replica or source_conflict(source) is not None
 
 
 def _is_seeded(member: Member, source: Dataset, alone: Alone) -> bool:
@@ -125,6 +134,6 @@ def _judge(members: Sequence[Member], pair: PairTask, alone: Alone) -> Judged:
         ours = [s for s in dataset.snapshots if is_ours(s, alone.task.short_id)]
         needed |= {s.name: "the newest" for s in ours[-1:]}
         mark = _last_mark(dataset)
-        is_known = mark >= 0 and source_conflict(dataset) is None
+        is_known = mark >= 0 and not _is_left_alone(dataset)
         needed |= {s.name: "may be a base" for s in ours if not is_known or s.createtxg <= mark}
     return judge_sets(datasets, pair.keep_source, needed, alone.task.short_id)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from backstay.domain.zfs import LINEAGE, SOURCE_GUID, Dataset, DatasetKind
+from backstay.domain.roles import ROLE_EPOCH, SECONDARY
+from backstay.domain.zfs import LINEAGE, ROLE, SOURCE_GUID, STREAM, Dataset, DatasetKind
 
 
-def seed_properties(source: Dataset, lineage: str) -> Mapping[str, str]:
+def seed_properties(source: Dataset, lineage: str, mode: str) -> Mapping[str, str]:
     """Properties that a new replica of `source` is received with (`-o`)."""
-    ours = {LINEAGE: lineage, SOURCE_GUID: str(source.guid)}
+    ours = {LINEAGE: lineage, SOURCE_GUID: str(source.guid), STREAM: mode}
+    if ROLE_EPOCH in source.properties:  # both ends have seen the same moves of the role
+        ours |= {ROLE: SECONDARY, ROLE_EPOCH: source.properties[ROLE_EPOCH]}
     return {**ours, **replica_posture(source.kind)}
 
 

@@ -82,7 +82,8 @@ def plan_pruning(seen: Seen) -> PruningPlan:
     resting = [(d, group.keep_source) for group in groups for d in group.resting_sources]
     wanted |= _wanted(resting, seen.task.short_id)
     wanted |= wanted_by_neighbours({ref.dataset for ref in doomed}, seen.source, seen.task)
-    targets = [_judge_target(group, seen.task.short_id) for group in groups]
+    origins = {d.origin: d.name for d in seen.target.datasets.values() if d.origin is not None}
+    targets = [_judge_target(group, origins, seen.task.short_id) for group in groups]
     links = [link for group in groups for link in group.links]
     return PruningPlan(
         source=Prune(
@@ -158,7 +159,8 @@ def _judge_source(group: _Group, short_id: str) -> Judged:
         for snapshot in link.source.snapshots:
             if (why := _needed_at_source(link, snapshot)) is not None:
                 needed[snapshot.name] = why
-    return judge_sets([x.source for x in group.links], group.keep_source, needed, short_id)
+    sources = [x.source for x in group.links if not x.source.is_replica]
+    return judge_sets(sources, group.keep_source, needed, short_id)
 
 
 def _needed_at_source(link: _Linked, snapshot: Snapshot) -> str | None:
@@ -166,15 +168,20 @@ def _needed_at_source(link: _Linked, snapshot: Snapshot) -> str | None:
         return f"not at {link.target.name} yet"
     if snapshot.guid in link.common:
         return f"newest in common with {link.target.name}"
-    for bookmark in link.source.bookmarks:
+    return _base_of_another(link.source, snapshot, link.lineage)
+
+
+def _base_of_another(dataset: Dataset, snapshot: Snapshot, lineage: str) -> str | None:
+    """Whether a bookmark of another lineage says that it was sent to somebody else."""
+    for bookmark in dataset.bookmarks:
         tag = bookmark_tag(bookmark)
-        if tag is not None and tag.guid == snapshot.guid and tag.lineage != link.lineage:
+        if tag is not None and tag.guid == snapshot.guid and tag.lineage != lineage:
             return f"base of another target (lineage {tag.lineage})"
     return None
 
 
-def _judge_target(group: _Group, short_id: str) -> Judged:
-    """Older points by policy; the base and the newest whole set stay.
+def _judge_target(group: _Group, origins: Mapping[str, str], short_id: str) -> Judged:
+    """Older points by policy; the base, the newest whole set, and origins of clones stay.
 
     While there is no set that all have, nothing goes: the group waits for its next one.
     """
@@ -189,6 +196,10 @@ def _judge_target(group: _Group, short_id: str) -> Judged:
                 needed[snapshot.name] = f"newest in common with {link.source.name}"
             elif snapshot == link.target.newest_snapshot:
                 needed[snapshot.name] = "newest of the replica"
+            elif (clone := origins.get(snapshot.full_name)) is not None:
+                needed[snapshot.name] = f"origin of {clone}"
+            elif (why := _base_of_another(link.target, snapshot, link.lineage)) is not None:
+                needed[snapshot.name] = why
     return judge_sets([x.target for x in group.links], group.keep_target, needed, short_id)
 
 
@@ -237,6 +248,27 @@ def wanted_by_neighbours(
         )
     ]
     return _wanted(asked, task.short_id)
+
+
+def shared_with_neighbours(names: Collection[str], task: RouteTask) -> tuple[str, ...]:
+    """Those of these source datasets that a pair asks for which a pass does not serve.
+
+    Another route may be about to need what is to go: they are pruned by a listing that is fresh.
+    """
+    entries = [entry for pair in task.neighbours for entry in pair.entries]
+    lone = {entry.source for entry in entries}
+    trees = {entry.source for entry in entries if entry.recursive}
+    return tuple(
+        sorted(n for n in set(names) if n in lone or not trees.isdisjoint(_with_parents(n)))
+    )
+
+
+def touched_sources(plan: PruningPlan, seen: Seen) -> frozenset[str]:
+    """The sources of the members of which a plan destroys something on either side."""
+    replicas = {ref.dataset for ref in plan.target.snapshots}
+    points = {ref.dataset for ref in plan.source.snapshots}
+    marks = {ref.dataset for ref in plan.source.bookmarks}
+    return frozenset(points | marks | {m.source for m in seen.members if m.target in replicas})
 
 
 def _wanted(asked: Sequence[tuple[Dataset, Keep]], short_id: str) -> frozenset[SnapshotRef]:

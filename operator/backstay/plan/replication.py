@@ -11,7 +11,7 @@ Every stage is a function of (task, observation, now): a pass that crashed is ju
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from backstay.api.values import pool_of
@@ -25,13 +25,19 @@ from backstay.domain.steps import (
     TakeSnapshots,
 )
 from backstay.domain.zfs import LINEAGE, Dataset, Guid, HostListing, Snapshot
+from backstay.plan.asides import asides_in, waiting_conflict
 from backstay.plan.basis import DropToken, find_basis
+from backstay.plan.chains import mixed_group_conflict
 from backstay.plan.checks import member_conflict, receive_root
 from backstay.plan.commands import Command, group_conflict, snapshot_commands, unused_names
+from backstay.plan.divergence import judged
 from backstay.plan.members import expand_members
 from backstay.plan.naming import bookmark_tag, lineage_id
 from backstay.plan.posture import replica_posture
+from backstay.plan.renames import Renames, Trees, find_renames
+from backstay.plan.roles import left_behind, moved_replicas
 from backstay.plan.sets import GroupDecision, decide_group
+from backstay.plan.yielding import held_back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,8 @@ class Seen:
     members: tuple[Member, ...]
     conflicts: Mapping[str, Conflict]
     """Target dataset → why the member is left alone."""
+    renames: Renames
+    """What is to be renamed at the target first."""
 
     def free(self, member: Member) -> bool:
         """Whether work on the member may be planned."""
@@ -69,17 +77,60 @@ def see_route(task: RouteTask, observation: RouteObservation) -> Seen | None:
     if not (isinstance(source, HostListing) and isinstance(target, HostListing)):
         return None
     members = tuple(m for pair in task.pairs for m in expand_members(pair, source))
-    conflicts = {
-        m.target: conflict
-        for m in members
-        if (conflict := member_conflict(m, task, observation, source)) is not None
-    }
+    conflicts = dict(_member_conflicts(members, task, observation, source))
     for pair in (p for p in task.pairs if p.grouped):
         group = [m for m in members if m.pair == pair.key]
-        if (problem := group_conflict(pair.key, group)) is not None:
+        problem = group_conflict(pair.key, group) or mixed_group_conflict(pair.key, group, source)
+        if problem is not None:
             conflicts |= {m.target: problem for m in group}
     conflicts |= _claimed_twice(members)
-    return Seen(task=task, source=source, target=target, members=members, conflicts=conflicts)
+    trees = Trees(
+        task=task,
+        source=source,
+        target=target,
+        members=members,
+        conflicts=conflicts,
+        judge=lambda m, found: member_conflict(m, task, _with(found, observation, target), source),
+    )
+    renames = find_renames(trees)
+    return Seen(
+        task=task,
+        source=source,
+        target=target,
+        members=members,
+        conflicts={**conflicts, **renames.conflicts},
+        renames=renames,
+    )
+
+
+def _with(found: Dataset, observation: RouteObservation, target: HostListing) -> RouteObservation:
+    """The observation with this dataset at the target, too."""
+    return replace(
+        observation, target=replace(target, datasets={**target.datasets, found.name: found})
+    )
+
+
+def _member_conflicts(
+    members: tuple[Member, ...],
+    task: RouteTask,
+    observation: RouteObservation,
+    source: HostListing,
+) -> Iterator[tuple[str, Conflict]]:
+    """What forbids work on members; what there is to decide about says what became of approvals."""
+    assert isinstance(observation.target, HostListing)
+    replicas = observation.target.datasets
+    asides, pairs = asides_in(replicas), {pair.key: pair for pair in task.pairs}
+    moved = moved_replicas(replicas)
+    for member in members:
+        conflict = member_conflict(member, task, observation, source)
+        if conflict is None and member.target in moved:
+            conflict = left_behind(source.datasets[member.source], moved[member.target])
+        if conflict is None or conflict.divergence is not None:
+            conflict = waiting_conflict(member.target, asides) or conflict
+        if conflict is not None and conflict.divergence is not None:
+            conflict = judged(conflict, pairs[member.pair], replicas[member.target])
+        if conflict is not None:
+            yield member.target, conflict
 
 
 def plan_preparation(seen: Seen) -> Preparation:
@@ -108,9 +159,16 @@ def plan_snapshots(seen: Seen, now: datetime, entropy: str) -> tuple[TakeSnapsho
     """The snapshots to take now, one command and name a set, and bookmarks still missing.
 
     Lone members of a pool share a command, as far as its size allows. `entropy`: 4 hex digits.
+    Of a source that makes room for a rollback none is taken, nor of its group.
     """
     grouped = {p.key for p in seen.task.pairs if p.grouped}
-    sets = [taken for _, decision in decide_groups(seen) for taken in decision.take]
+    held = held_back(seen.task, seen.source, now)
+    sets = [
+        taken
+        for _, decision in decide_groups(seen)
+        for taken in decision.take
+        if held.isdisjoint(m.source for m in taken)
+    ]
     groups = [taken for taken in sets if taken[0].pair in grouped]
     lone = [m for taken in sets if taken[0].pair not in grouped for m in taken]
     names = unused_names(seen.source, seen.task.short_id, now, entropy)

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy, Retention
+from backstay.api.kinds import RESOLVE, YIELD
+from backstay.api.v1alpha1.approval import parse_approval
+from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy, Retention, Transfer
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Host, Site
-from backstay.api.values import duration_seconds
+from backstay.api.v1alpha1.yielding import YieldedMemberSpec, parse_yield
+from backstay.api.values import duration_seconds, size_bytes
 from backstay.api.words import Reason
+from backstay.domain.divergence import Approval, Approved, Resolution
 from backstay.domain.pairs import Conflict, Entry, HostKey, Keep, PairTask, Route
+from backstay.domain.steps import Transport
+from backstay.domain.yielding import CountedTarget, YieldedMember, Yielding
+from backstay.domain.zfs import Guid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +150,8 @@ def _shares(
                     f"{place.host} (it has {', '.join(h.name for h in site.spec.hosts)})",
                 )
     entries = pair_entries(pair, source)
+    approval, fault = _approval(pair)
+    yielding, yield_fault = _yielding(pair)
     if pair.spec.consistency_group and len(entries) > 1:
         return Conflict(
             reason=Reason.GROUP_SPLIT,
@@ -157,14 +166,82 @@ def _shares(
             keep_source=_keep(retention.source, sites[route.source.site]),
             keep_target=_keep(retention.target, sites[route.target.site]),
             interval_s=_pace(policy)[1],
+            approval=approval,
+            approval_fault=fault,
+            yielding=yielding,
+            yielding_fault=yield_fault,
+            transport=_transport(policy.spec.replication.transfer),
         )
         for route, found in entries.items()
     }
 
 
+def _approval(pair: ReplicationPair) -> tuple[Approval | None, str]:
+    """What somebody approved for the pair, or why it cannot be read."""
+    text = pair.metadata.annotations.get(RESOLVE)
+    if text is None:
+        return None, ""
+    said = parse_approval(text)
+    if isinstance(said, str):
+        return None, said
+    return Approval(
+        id=said.id,
+        how=Resolution(said.how),
+        members=tuple(
+            Approved(
+                dataset=member.dataset,
+                guid=Guid(int(member.guid)),
+                base=None if member.base is None else Guid(int(member.base)),
+                lose=tuple(Guid(int(guid)) for guid in member.lose),
+                written_bytes=member.written_bytes,
+            )
+            for member in said.members
+        ),
+    ), ""
+
+
+def _yielding(pair: ReplicationPair) -> tuple[Yielding | None, str]:
+    """What the pair's sources are to make room for, or why it cannot be read."""
+    text = pair.metadata.annotations.get(YIELD)
+    if text is None:
+        return None, ""
+    said = parse_yield(text)
+    if isinstance(said, str):
+        return None, said
+    return Yielding(until=said.until, members=tuple(map(_yielded, said.members))), ""
+
+
+def _yielded(member: YieldedMemberSpec) -> YieldedMember:
+    return YieldedMember(
+        dataset=member.dataset,
+        guid=Guid(int(member.guid)),
+        to=Guid(int(member.to)),
+        snapshots=frozenset(Guid(int(guid)) for guid in member.snapshots),
+        bookmarks=frozenset(member.bookmarks),
+        targets=tuple(
+            CountedTarget(
+                pair=t.pair,
+                dataset=t.dataset,
+                lineage=t.lineage,
+                base=None if t.base is None else Guid(int(t.base)),
+            )
+            for t in member.targets
+        ),
+    )
+
+
 def find_host(site: Site, name: str) -> Host | None:
     """The host of a Site by its name."""
     return next((h for h in site.spec.hosts if h.name == name), None)
+
+
+def _transport(transfer: Transfer) -> Transport:
+    return Transport(
+        direct=transfer.path == "Direct",
+        rate_bytes_s=size_bytes(transfer.rate_limit) if transfer.rate_limit else 0,
+        compressed=transfer.compression == "Zstd",
+        buffer_bytes=size_bytes(transfer.buffer) if transfer.buffer else 0,
+    )
 
 
 def _keep(retention: Retention, site: Site) -> Keep:

@@ -14,7 +14,9 @@ for the seed of a joiner, are no set of this group.
 
 A set of which a snapshot was destroyed at the source is no longer current: it is abandoned for
 all. A member without a replica that is not in the current set joins: it is seeded alone, holds
-nobody up, and is in every set that is taken once it is there.
+nobody up, and is in every set that is taken once it is there. Replicas as sources get their sets
+from their own source (plan/chains.py): none is taken of them, and that they are unchanged says
+nothing.
 """
 
 from __future__ import annotations
@@ -74,14 +76,15 @@ def decide_group(
     joiners = [s for s in seats if s.free and s not in core]
     lacking = [s for s in core if _lacks(s, current)]
     held_up = any(not s.free for s in core) or _is_one_lost(members, source, target)
-    unchanged = not held_up and all(_is_unchanged(s, current) for s in core)
+    is_chain = any(s.source.is_replica for s in seats)
+    unchanged = not (held_up or is_chain) and all(_is_unchanged(s, current) for s in core)
     send = {s.member.name: s.ours[current] for s in lacking if s.free and current}
     send |= {s.member.name: list(s.ours.values())[-1] for s in joiners if s.ours}
     send |= _resumed(seats)
     take = [[s for s in joiners if s.member.name not in send]]
     if not (held_up or lacking or unchanged or any(s.token for s in core)):
         take.append(core)
-    sets = tuple(tuple(s.member for s in taken) for taken in take if taken)
+    sets = tuple(tuple(s.member for s in taken) for taken in take if taken and not is_chain)
     return GroupDecision(send=send, take=sets, unchanged=unchanged)
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from backstay.api.values import is_below, pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member
-from backstay.domain.steps import How, Increment, Pipe, Resume, Seed, Transfer
+from backstay.domain.steps import How, Increment, Pipe, Resume, Seed, Transfer, Transport
 from backstay.domain.zfs import Dataset, Snapshot
 from backstay.plan.basis import AlreadyThere, DropToken, find_basis
 from backstay.plan.checks import receive_root
+from backstay.plan.modes import stream_mode
 from backstay.plan.posture import seed_properties
 from backstay.plan.replication import Seen, decide_groups, has_bookmark, lineage_of
 
@@ -27,9 +28,12 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferPlan:
-    """`increments` run within the pass; each of `lanes` may outlast it and runs beside others."""
+    """`increments` run within the pass, side by side; each of `lanes` may outlast it.
 
-    increments: Pipe
+    There is one pipe of increments for each way that bytes travel on the route.
+    """
+
+    increments: tuple[Pipe, ...]
     lanes: tuple[Lane, ...]
     conflicts: dict[str, Conflict]
     """Target dataset → why it cannot be sent now."""
@@ -38,7 +42,8 @@ class TransferPlan:
 def plan_transfers(seen: Seen) -> TransferPlan:
     """The streams for everything that exists at the source and is not at the target.
 
-    * increments of healthy members share one pipe (rule *A pipe cannot mix up members*);
+    * increments of healthy members that travel alike share one pipe (rule *A pipe cannot mix up
+      members*);
     * a seed, a resumed stream and a quarantined member have a pipe each;
     * seeds of one tree form a lane, parents first.
     """
@@ -75,8 +80,10 @@ def _plan_member(member: Member, snapshot: Snapshot, seen: Seen) -> Transfer | C
 
 def _transfer(member: Member, snapshot: Snapshot, how: How, seen: Seen) -> Transfer:
     source = seen.source.datasets[member.source]
+    replica = seen.target.datasets.get(member.target)
     lineage = lineage_of(member, seen)
     seeding = _is_seed(how)
+    mode = stream_mode(source, replica, _above(member.target, seen))
     return Transfer(
         member=member.name,
         source_dataset=source.name,
@@ -87,18 +94,28 @@ def _transfer(member: Member, snapshot: Snapshot, how: How, seen: Seen) -> Trans
         lineage=lineage,
         how=how,
         # A resumed seed has them: the host took them with the first part.
-        properties=seed_properties(source, lineage) if isinstance(how, Seed) else {},
-        size_bytes=_estimate(source, seen.target.datasets.get(member.target), seeding=seeding),
+        properties=seed_properties(source, lineage, mode) if isinstance(how, Seed) else {},
+        size_bytes=_estimate(source, replica, seeding=seeding),
+        mode=mode,
+        of_replica=source.is_replica,
     )
 
 
+def _above(target: str, seen: Seen) -> Dataset | None:
+    """The nearest dataset above a target that exists: what a new one would inherit from."""
+    above = target.rpartition("/")[0]
+    while above and above not in seen.target.datasets:
+        above = above.rpartition("/")[0]
+    return seen.target.datasets.get(above)
+
+
 def _estimate(source: Dataset, replica: Dataset | None, *, seeding: bool) -> int:
+    got = replica.token.received_bytes if replica is not None and replica.token else 0
     if seeding:
-        got = replica.token.received_bytes if replica is not None and replica.token else 0
         return max(source.referenced_bytes - got, 0)
     since = source.written_since
     written = since.size_bytes if since is not None else None
-    return max(written or 0, source.written_bytes or 0)
+    return max(max(written or 0, source.written_bytes or 0) - got, 0)
 
 
 def _fit(
@@ -190,20 +207,23 @@ def _arrange(
     chosen: list[tuple[Member, Transfer]], seen: Seen, conflicts: dict[str, Conflict]
 ) -> TransferPlan:
     quarantined = {(pair.key, name) for pair in seen.task.pairs for name in pair.quarantined}
-    shared: list[Transfer] = []
+    ways = {pair.key: pair.transport for pair in seen.task.pairs}
+    shared: dict[Transport, list[Transfer]] = {}
     alone: list[Lane] = []
     trees: dict[str, list[Pipe]] = {}
     for member, transfer in chosen:
-        pipe = Pipe(transfers=(transfer,))
+        way = ways[member.pair]
+        pipe = Pipe(transfers=(transfer,), transport=way)
         if _is_seed(transfer.how):
             tree = next((t for t in trees if is_below(member.target, t)), member.target)
             trees.setdefault(tree, []).append(pipe)
         elif isinstance(transfer.how, Resume) or (member.pair, member.name) in quarantined:
             alone.append(Lane(pipes=(pipe,)))
         else:
-            shared.append(transfer)
+            shared.setdefault(way, []).append(transfer)
     lanes = (*alone, *(Lane(pipes=tuple(pipes)) for pipes in trees.values()))
-    return TransferPlan(increments=Pipe(transfers=tuple(shared)), lanes=lanes, conflicts=conflicts)
+    pipes = tuple(Pipe(transfers=tuple(t), transport=way) for way, t in shared.items())
+    return TransferPlan(increments=pipes, lanes=lanes, conflicts=conflicts)
 
 
 def _is_seed(how: How) -> bool:

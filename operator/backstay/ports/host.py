@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from backstay.domain.moves import Mark, Move, NewClone, Promotion, Rewind
 from backstay.domain.steps import (
     AbortReceive,
     CreateParents,
@@ -87,6 +88,29 @@ class HostPort(Protocol):
         """Each snapshot and bookmark of the step is gone, or is among the failures returned."""
         ...
 
+    async def rename(self, moves: Sequence[Move]) -> tuple[ItemFailure, ...]:
+        """Each dataset has its new name, in this order, or is among the failures returned."""
+        ...
+
+    async def clone(self, clones: Sequence[NewClone]) -> tuple[ItemFailure, ...]:
+        """Each clone exists, or is among the failures returned."""
+        ...
+
+    async def promote(self, promotions: Sequence[Promotion]) -> tuple[ItemFailure, ...]:
+        """Each clone has the history of its origin, or is among the failures returned."""
+        ...
+
+    async def rollback(self, rewinds: Sequence[Rewind]) -> tuple[ItemFailure, ...]:
+        """Each dataset is at its snapshot and only what was named is lost, or nothing of it is.
+
+        `ApprovalVoid` among the failures: what would be lost is not what was named.
+        """
+        ...
+
+    async def label(self, marks: Sequence[Mark]) -> tuple[ItemFailure, ...]:
+        """Each dataset has its properties, or is among the failures returned."""
+        ...
+
 
 class TransferPort(Protocol):
     """Moves streams between two hosts; bulk bytes never pass through Python."""
@@ -96,6 +120,8 @@ class TransferPort(Protocol):
     ) -> PipeOutcome:
         """The members of the pipe were sent one after the other until the first failure.
 
+        They took the way of the pipe's `transport`; what a host lacks for it was left out, and
+        is said in the outcome.
         The outcome is a hint only: a recovery point exists when its GUID was read back.
         Cancelling the call ends both sides' children before it returns.
         """
@@ -104,7 +130,7 @@ class TransferPort(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """How to log in to a host. `private_key` is never printed or logged."""
+    """How to log in to a host. No private key is ever printed or logged."""
 
     name: str
     """`site/host`, for messages."""
@@ -115,6 +141,12 @@ class Endpoint:
     private_key: bytes = field(repr=False)
     installed: bool = False
     """Whether the host program is installed there; else it is fed through the connection."""
+    data_address: str = ""
+    """Where streams from other hosts come in; empty: at `address`."""
+    data_port: int = 0
+    """Of that address; 0: `port`."""
+    data_key: bytes | None = field(default=None, repr=False)
+    """What other hosts log in with to bring a stream; it opens nothing without a ticket."""
 
 
 class HostDirectory(Protocol):

@@ -132,7 +132,10 @@ class Access:
 
 
 class ReaderPort(Protocol):
-    """What a person with a kubeconfig does: reads, and asks for a look. Raises as `KubePort`."""
+    """What a person with a kubeconfig does: reads, asks for a look, approves.
+
+    Raises as `KubePort`.
+    """
 
     def list_all(self, kind: str) -> AsyncIterator[Body]:
         """All objects of a kind in the namespaces that were asked for."""
@@ -144,6 +147,13 @@ class ReaderPort(Protocol):
 
     async def request_look(self, kind: str, namespace: str, name: str, value: str) -> Body:
         """The object has this value in its annotation `requested-at`; returns it as stored."""
+        ...
+
+    async def approve(self, ref: ObjectRef, approval: str, *, of: str) -> Body:
+        """Exactly this object has the approval in its annotation `of`; returns it as stored.
+
+        `Conflict` or `Gone` when another object bears the name by now.
+        """
         ...
 
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:

@@ -197,20 +197,23 @@ async def test_without_snapshots_and_bookmarks_there_is_no_common_base(lab: Lab)
     await stays(lab, "NoCommonBase", words="share no snapshot or bookmark")
 
 
-async def test_an_encrypted_source_is_refused(lab: Lab) -> None:
-    """A plain stream would arrive unencrypted: that is never a default."""
-    members = lab.volumes(1)
-    lab.a.dataset("tank/vm/d0").encrypted = True
-    lab.core.pair("erp", members)
-    await stays(lab, "EncryptedSource", words="encrypted")
-
-
+@pytest.mark.fault("Proxmox storage replication of a source or target")
 async def test_a_source_of_proxmox_replication_is_refused(lab: Lab) -> None:
     """pvesr destroys snapshots it does not know."""
     members = lab.volumes(1)
     lab.a.snapshot("tank/vm/d0@__replicate_100-0_1700000000__")
     lab.core.pair("erp", members)
     await stays(lab, "ForeignReplication", words="Proxmox storage replication")
+
+
+@pytest.mark.fault("Proxmox storage replication of a source or target")
+async def test_a_target_of_proxmox_replication_is_refused(lab: Lab) -> None:
+    """Its next run would destroy our points there (`receive -F`)."""
+    lab.core.pair("erp", lab.volumes(1))
+    await lab.core.live(200)
+    lab.core.sent()
+    lab.b.snapshot("backup/backstay/d0@__replicate_100-0_1700000000__")
+    await stays(lab, "ForeignReplication", words="backup/backstay/d0@__replicate_100-0")
 
 
 @pytest.mark.rule("Space first")

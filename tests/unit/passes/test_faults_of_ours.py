@@ -26,10 +26,10 @@ OBJECTS = [
 
 
 class NoWatch:
-    def run_started(self, late_s: float) -> None:
+    def run_started(self, _key: object, late_s: float) -> None:
         pass
 
-    def run_ended(self, duration_s: float) -> None:
+    def run_ended(self, _key: object, duration_s: float) -> None:
         pass
 
 

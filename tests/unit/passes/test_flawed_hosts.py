@@ -113,6 +113,8 @@ async def test_clocks_of_hosts_that_differ_are_said_and_decide_nothing(lab: Lab)
     for site, skew in (("fra", -150), ("muc", 150)):
         (host,) = lab.core.status(site, "Site")["hosts"]
         assert host["clockSkewSeconds"] == skew
+        assert lab.core.condition(site, "ClocksAgree", "Site") == ("False", "ClockOff")
+        assert f"{abs(skew)} s" in lab.core.message(site, "ClocksAgree", "Site")
     assert lab.core.condition("erp", "RPOMet") == ("True", "WithinRPO")
     point = datetime.fromisoformat(lab.core.status("erp")["recoveryPoint"]["time"])
     assert 0 <= (lab.world.now - point).total_seconds() <= 300

@@ -252,7 +252,7 @@ async def test_a_joiner_of_an_outage_does_not_hold_its_group_up_afterwards(lab: 
     lab.a.write("tank/vm/d0", 4096)
     await lab.core.live(INTERVAL_S)
     assert points(lab, "d2") == []
-    reached, go_on = lab.world.transfer_faults.pause(after_bytes=2000, nth=2)
+    reached, go_on = lab.world.transfer_faults.pause(after_bytes=2000, nth=1)
     lab.b.reachable = True
     await lab.core.live(INTERVAL_S)
     assert reached.is_set()

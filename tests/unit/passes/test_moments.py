@@ -60,17 +60,17 @@ def left(lab: Lab, before: set[int]) -> tuple[str, ...]:
     """What exists of a point of d0 that is newer than these."""
     source, replica = lab.a.dataset("tank/vm/d0"), lab.b.dataset("backup/backstay/d0")
     places = {
-        "snapshot": source.snapshots,
-        "bookmark": source.bookmarks,
-        "replica": replica.snapshots,
+        "snapshot": {s.guid for s in source.snapshots},
+        "bookmark": {b.guid for b in source.bookmarks},
+        "replica": {s.guid for s in replica.snapshots},
     }
-    return tuple(name for name, points in places.items() if {p.guid for p in points} - before)
+    return tuple(name for name, guids in places.items() if guids - before)
 
 
 def known(lab: Lab) -> set[int]:
     """GUIDs of d0's points."""
     source = lab.a.dataset("tank/vm/d0")
-    return {p.guid for p in (*source.snapshots, *source.bookmarks)}
+    return {s.guid for s in source.snapshots} | {b.guid for b in source.bookmarks}
 
 
 async def as_if_nothing_had_happened(lab: Lab) -> list[Transfer]:

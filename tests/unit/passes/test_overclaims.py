@@ -103,3 +103,21 @@ async def test_a_suspended_pair_says_that_it_is_and_no_older_problem(lab: Lab) -
     lab.core.pair("erp", lab.known(1), suspend=True)
     await lab.core.live(10)
     assert lab.core.condition("erp", "Ready") == ("False", "Suspended")
+
+
+@pytest.mark.rule("No wall clock")
+async def test_a_clock_that_was_set_back_does_not_hide_the_member_with_the_oldest_point(
+    lab: Lab,
+) -> None:
+    """The other one is good as of a time before its own point: that makes it no older."""
+    lab.core.pair("erp", lab.volumes(2))
+    await lab.core.live(100)
+    oldest = lab.b.dataset("backup/backstay/d1").snapshots[-1].name
+    lab.b.set("backup/backstay/d1", "readonly", "off")
+    lab.a.write("tank/vm/d0", 4096)
+    await lab.core.live(200)
+    assert lab.b.dataset("backup/backstay/d0").snapshots[-1].name != oldest
+    lab.world.now -= timedelta(hours=1)
+    lab.core.restart()
+    await lab.core.live(5)
+    assert lab.core.status("erp")["recoveryPoint"]["snapshot"] == oldest

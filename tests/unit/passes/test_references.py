@@ -179,24 +179,3 @@ class TestTwoPairsWithOneTarget:
         lab.b.rename("backup/backstay/d0", "backup/old")
         await lab.core.live(120)
         assert lab.core.condition("new", "Ready") == ("True", "UpToDate")
-
-
-async def test_a_replica_is_no_source_of_another_pair(lab: Lab) -> None:
-    """A snapshot of ours on a replica would make the first pair diverge."""
-    lab.core.pair("erp", lab.volumes(1))
-    await lab.core.live(200)
-    ber = lab.world.host("ber/h", pools=("backup",))
-    ber.create("backup/backstay")
-    lab.core.site("ber", ber, roots=("backup/backstay",))
-    at = {
-        "muc": {"host": "h", "dataset": "backup/backstay/d0"},
-        "ber": {"host": "h", "dataset": "backup/backstay/d0"},
-    }
-    datasets = [{"name": "d0", "at": at}]
-    chain = {"sites": ["muc", "ber"], "preferredSite": "muc", "datasets": datasets}
-    before = lab.b.dataset("backup/backstay/d0").snapshots
-    lab.core.pair("chain", {}, **chain)
-    await lab.core.live(10)
-    assert lab.core.condition("chain", "Ready") == ("False", "SourceIsReplica")
-    assert lab.b.dataset("backup/backstay/d0").snapshots == before
-    assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")

@@ -149,7 +149,7 @@ def test_a_primary_is_never_received_into(held: str) -> None:
     target = replica(held)
     primary = replace(target, properties={**target.properties, ROLE: "primary"})
     decided = find_basis(source("a b"), primary, point("a b", "b"))
-    assert reason(decided) == "TargetHasForeignData"
+    assert reason(decided) == "TargetIsPrimary"
 
 
 @pytest.mark.rule("Resume tokens are untrusted input")

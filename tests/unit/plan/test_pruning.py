@@ -277,3 +277,16 @@ def test_a_clock_that_stepped_back_prunes_nothing_newer() -> None:
     renamed = replace(found.snapshots[2], name=early)
     stepped = situation.with_source_dataset("disk", snapshots=(*found.snapshots[:2], renamed))
     assert gone(plan_pruning(stepped.seen).source) == {"disk": "a"}
+
+
+def test_the_origin_of_a_clone_stays_at_the_target() -> None:
+    """ZFS would refuse to destroy it in each pass anew; the whole set stays with it."""
+    text = {"x": "a b c d#", "y": "a b c d#"}
+    held = {"x": "a b c d", "y": "a b c d"}
+    situation = world(source=text, target=held, grouped=True)
+    assert gone(plan_pruning(situation.seen).target) == {"x": "a b c", "y": "a b c"}
+    origin = situation.target.datasets[target_of("x")].snapshots[1].full_name
+    clone = replace(situation.target.datasets[target_of("y")], name="vault/aside/z", origin=origin)
+    found = {**situation.target.datasets, clone.name: clone}
+    situation = situation.with_target(datasets=found)
+    assert gone(plan_pruning(situation.seen).target) == {"x": "a c", "y": "a c"}

@@ -65,7 +65,7 @@ class TestFixpoint:
         assert plan_preparation(seen) == NOTHING
         assert plan_snapshots(seen, NOW, ENTROPY) == ()
         planned = plan_transfers(seen)
-        assert (planned.increments.transfers, planned.lanes, planned.conflicts) == ((), (), {})
+        assert (planned.increments, planned.lanes, planned.conflicts) == ((), (), {})
         nothing = Prune(snapshots=(), bookmarks=())
         assert plan_pruning(seen) == PruningPlan(source=nothing, target=nothing)
 
@@ -294,7 +294,9 @@ class TestPosture:
         opened = volume.with_replica("disk", readonly=False)
         assert opened.conflict() == "TargetWritable"
         assert plan_preparation(opened.seen) == NOTHING
-        assert [t.member for t in plan_transfers(opened.seen).increments.transfers] == ["x"]
+        assert [t.member for p in plan_transfers(opened.seen).increments for t in p.transfers] == [
+            "x"
+        ]
         why = opened.seen.conflicts[target_of("disk")]
         assert f"zfs set readonly=on volmode=none {target_of('disk')}" in why.message
         assert not why.diverged
@@ -325,7 +327,9 @@ class TestConflicts:
         )
         assert situation.conflict("bad") == "TargetModified"
         assert commands(situation) == [["x"]]
-        assert [t.member for t in plan_transfers(situation.seen).increments.transfers] == ["y"]
+        assert [
+            t.member for p in plan_transfers(situation.seen).increments for t in p.transfers
+        ] == ["y"]
 
     @pytest.mark.rule("Seed only into nothing, and only what was planned")
     def test_a_target_of_two_members_is_nobodys(self) -> None:

@@ -6,15 +6,17 @@ import pytest
 
 from backstay.api.v1alpha1 import ProtectionPolicy, ReplicationPair, Site
 from backstay.domain.pairs import Keep, PairTask
+from backstay.domain.steps import Transport
 from backstay.plan.resolve import ResolvedPair, resolve_pair
 from contract.api import manifests
 
+MIB = 1024 * 1024
 COUNTS = {"last": 3, "hourly": 24, "daily": 14, "weekly": 8, "monthly": 12, "yearly": 7}
 
 
-def task(active_site: str) -> PairTask:
+def task(active_site: str, *changes: manifests.Change) -> PairTask:
     """The share of a pair between Frankfurt and a Site in New York whose data lives there."""
-    policy = manifests.policy(("spec.replication.retention", {"target": COUNTS}))
+    policy = manifests.policy(("spec.replication.retention", {"target": COUNTS}), *changes)
     sites = {
         "fra": manifests.site(("spec.timeZone", "Europe/Berlin")),
         "muc": manifests.site(
@@ -42,3 +44,22 @@ def test_each_side_keeps_by_the_clock_of_its_own_site(active: str, here: str, th
     share = task(active)
     assert share.keep_source == Keep(last=4, time_zone=here)
     assert share.keep_target == Keep(**COUNTS, time_zone=there)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("transfer", "transport"),
+    [
+        ({}, Transport()),
+        ({"path": "Direct"}, Transport(direct=True)),
+        ({"rateLimit": "50MiB"}, Transport(rate_bytes_s=50 * MIB)),
+        (
+            {"compression": "Zstd", "buffer": "1GiB"},
+            Transport(compressed=True, buffer_bytes=1 << 30),
+        ),
+        ({"path": "Relay", "compression": "Off", "buffer": None}, Transport()),
+    ],
+)
+def test_the_policy_says_how_bytes_travel(
+    transfer: dict[str, object], transport: Transport
+) -> None:
+    assert task("fra", ("spec.replication.transfer", transfer)).transport == transport

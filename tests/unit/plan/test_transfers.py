@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from backstay.domain.steps import Increment, Resume, Seed, Transfer
-from backstay.domain.zfs import LINEAGE, SOURCE_GUID, DatasetKind, Guid
+from backstay.domain.steps import Increment, Resume, Seed, Transfer, Transport
+from backstay.domain.zfs import LINEAGE, SOURCE_GUID, STREAM, DatasetKind, Guid
 from backstay.plan.transfers import RESERVE_BYTES, TransferPlan, plan_transfers
 from unit.plan.sides import (
     ROOT,
@@ -35,7 +35,7 @@ def lanes(planned: TransferPlan) -> list[list[list[str]]]:
 
 def shared(planned: TransferPlan) -> list[str]:
     """Members in the shared pipe."""
-    return [t.member for t in planned.increments.transfers]
+    return [t.member for pipe in planned.increments for t in pipe.transfers]
 
 
 def reasons(planned: TransferPlan) -> dict[str, str]:
@@ -45,7 +45,7 @@ def reasons(planned: TransferPlan) -> dict[str, str]:
 
 def everything(planned: TransferPlan) -> list[Transfer]:
     """All transfers of a plan."""
-    pipes = [planned.increments, *(p for lane in planned.lanes for p in lane.pipes)]
+    pipes = [*planned.increments, *(p for lane in planned.lanes for p in lane.pipes)]
     return [t for p in pipes for t in p.transfers]
 
 
@@ -57,6 +57,30 @@ class TestPipes:
         )
         assert shared(planned) == ["x", "y", "z"]
         assert planned.lanes == ()
+
+    def test_increments_that_travel_in_another_way_have_another_one(self) -> None:
+        direct, slow = Transport(direct=True), Transport(rate_bytes_s=1 << 20)
+        planned = plan(
+            world(
+                source=dict.fromkeys("vwxyz", "a# b#"),
+                target=dict.fromkeys("vwxyz", "a"),
+                pairs=(
+                    pair("v", "x", key="ns/one", transport=direct),
+                    pair("w", key="ns/two"),
+                    pair("y", key="ns/three", transport=slow),
+                    pair("z", key="ns/four", transport=direct),
+                ),
+            )
+        )
+        found = {p.transport: [t.member for t in p.transfers] for p in planned.increments}
+        assert found == {direct: ["v", "x", "z"], Transport(): ["w"], slow: ["y"]}
+
+    def test_a_seed_travels_as_its_pair_says(self) -> None:
+        direct = Transport(direct=True, compressed=True)
+        planned = plan(
+            world(source={"x": "a#"}, pairs=(pair("x", key="ns/one", transport=direct),))
+        )
+        assert [pipe.transport for lane in planned.lanes for pipe in lane.pipes] == [direct]
 
     def test_a_seed_has_one_of_its_own(self) -> None:
         planned = plan(world(source={"x": "a#", "y": "a#", "z": "a# b#"}, target={"z": "a"}))
@@ -101,7 +125,9 @@ class TestPipes:
             pairs=(one, other, third),
         )
         planned = plan(situation)
-        assert [t.target_dataset for t in planned.increments.transfers] == [target_of("z")]
+        assert [t.target_dataset for p in planned.increments for t in p.transfers] == [
+            target_of("z")
+        ]
         assert len(planned.lanes) == 2
 
 
@@ -130,7 +156,9 @@ class TestParents:
             case "too big":
                 situation = situation.with_source_dataset("t", referenced_bytes=1 << 50)
             case "in conflict":
-                situation = situation.with_source_dataset("t", encrypted=True)
+                (own,) = situation.source.datasets[source_of("t")].snapshots
+                pvesr = replace(own, name="__replicate_1", guid=Guid(5))
+                situation = situation.with_source_dataset("t", snapshots=(own, pvesr))
         planned = plan(situation)
         assert everything(planned) == []
         assert reasons(planned)["t/b"] == "ParentMissing"
@@ -275,6 +303,7 @@ class TestTransfer:
             "canmount": "noauto",
             LINEAGE: lineage_for("disk"),
             SOURCE_GUID: str(dataset_guid("disk")),
+            STREAM: "Lec",
         }
 
     @pytest.mark.rule("Replica posture")

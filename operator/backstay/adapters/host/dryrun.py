@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from backstay.adapters.host import translate
+from backstay.adapters.host.connection import Answer
 from backstay.adapters.host.hosts import OpenSshHost
+from backstay.adapters.host.role_requests import DryRoleRequests
+from backstay.domain.moves import Mark, Move, NewClone, Promotion, Rewind
 from backstay.domain.steps import (
     AbortReceive,
     CreateParents,
@@ -18,12 +21,13 @@ from backstay.domain.steps import (
 )
 from backstay.domain.zfs import WRITER, Dataset, Guid, HostFacts, HostListing
 from backstay.ports.host import RootState, SurveyRequest
+from backstay_host import protocol as wire
 
 _FUTURE_TXG = 1 << 62
 """A predicted snapshot is newer than every real one."""
 
 
-class DryRunHost:
+class DryRunHost(DryRoleRequests):
     """A `HostPort` that changes nothing and collects argument vectors in `commands`.
 
     `log` is shared by several hosts and keeps the order over all of them, as (host, vector).
@@ -86,11 +90,37 @@ class DryRunHost:
         await self.would("prune", translate.prune(step))
         return ()
 
-    async def would(self, request: str, body: object) -> None:
+    async def rename(self, moves: Sequence[Move]) -> tuple[ItemFailure, ...]:
+        """See `HostPort`."""
+        await self.would("rename", translate.rename(moves))
+        return ()
+
+    async def clone(self, clones: Sequence[NewClone]) -> tuple[ItemFailure, ...]:
+        """See `HostPort`."""
+        await self.would("clone", translate.clone(clones))
+        return ()
+
+    async def promote(self, promotions: Sequence[Promotion]) -> tuple[ItemFailure, ...]:
+        """See `HostPort`."""
+        await self.would("promote", translate.promote(promotions))
+        return ()
+
+    async def rollback(self, rewinds: Sequence[Rewind]) -> tuple[ItemFailure, ...]:
+        """See `HostPort`; that the list has changed shows here, too."""
+        answer = await self.would("rollback", translate.rollback(rewinds))
+        return translate.item_failures(translate.result(wire.Done, answer.result, self.name))
+
+    async def label(self, marks: Sequence[Mark]) -> tuple[ItemFailure, ...]:
+        """See `HostPort`."""
+        await self.would("label", translate.label(marks))
+        return ()
+
+    async def would(self, request: str, body: object) -> Answer:
         """Collect what the host would run for a request."""
         answer = await self.host.ask(request, body, dry_run=True)
         self.commands += answer.commands
         self.log += [(self.name, tuple(command)) for command in answer.commands]
+        return answer
 
 
 def _predict(dataset: str, step: TakeSnapshots) -> MadeSnapshot:

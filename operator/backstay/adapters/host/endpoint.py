@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from backstay.ports.host import Endpoint
+from backstay_host import ssh
 
 
 class Launcher(Protocol):
@@ -43,30 +44,6 @@ def quote(command: Sequence[str]) -> str:
 
 MAX_SOCKET_BYTES = 90
 """ssh binds a name with 17 characters more first, and a socket's name has 107, unix(7)."""
-_ALGORITHMS = {
-    # A pinned RSA key is shown with either signature; SHA-1 is never accepted.
-    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
-}
-
-_OPTIONS = (
-    "BatchMode=yes",
-    "StrictHostKeyChecking=yes",
-    "GlobalKnownHostsFile=/dev/null",
-    "UpdateHostKeys=no",
-    "CheckHostIP=no",
-    "IdentitiesOnly=yes",
-    "IdentityAgent=none",
-    "PreferredAuthentications=publickey",
-    "PasswordAuthentication=no",
-    "KbdInteractiveAuthentication=no",
-    "ConnectTimeout=10",
-    "ServerAliveInterval=5",
-    "ServerAliveCountMax=3",
-    "ClearAllForwardings=yes",
-    "PermitLocalCommand=no",
-    # Not ERROR: OpenSSH says "Unable to negotiate" and "Connection closed by" at INFO (9.2, tried).
-    "LogLevel=INFO",
-)
 
 
 class SshLauncher:
@@ -106,10 +83,10 @@ class SshLauncher:
 
     def _argv(self, command: Sequence[str], *control: str) -> list[str]:
         options = [
-            *_OPTIONS,
+            *ssh.OPTIONS,
             *control,
             f"UserKnownHostsFile={self._folder / 'known_hosts'}",
-            f"HostKeyAlgorithms={','.join(_algorithms(self._endpoint.host_keys))}",
+            f"HostKeyAlgorithms={','.join(ssh.algorithms(self._endpoint.host_keys))}",
             f"IdentityFile={self._folder / 'key'}",
         ]
         flags = [part for option in options for part in ("-o", option)]
@@ -128,11 +105,3 @@ def _known_name(endpoint: Endpoint) -> str:
     if endpoint.port == 22:
         return endpoint.address
     return f"[{endpoint.address}]:{endpoint.port}"
-
-
-def _algorithms(host_keys: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    for host_key in host_keys:
-        kind = host_key.split(" ", 1)[0]
-        found += [a for a in _ALGORITHMS.get(kind, (kind,)) if a not in found]
-    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 from backstay.adapters.host import reasons, translate
 from backstay.adapters.host.connection import Answer, Connection, open_connection
 from backstay.adapters.host.endpoint import Launcher, SshLauncher
+from backstay.adapters.host.role_requests import RoleRequests
 from backstay.adapters.host.trunk import HOLD, Trunk
+from backstay.domain.moves import Mark, Move, NewClone, Promotion, Rewind
 from backstay.domain.steps import (
     AbortReceive,
     CreateParents,
@@ -39,6 +41,16 @@ DEADLINE_S = {
     "prune": 180.0,
     "abort": 60.0,
     "posture": 60.0,
+    "rename": 120.0,
+    "clone": 120.0,
+    "promote": 120.0,
+    "rollback": 180.0,
+    "label": 60.0,
+    "halt": 45.0,
+    "roles": 60.0,
+    "readonly": 60.0,
+    "open": 180.0,
+    "discard": 120.0,
     "ticket": 60.0,
     "cancel": 45.0,
 }
@@ -56,6 +68,9 @@ class Leader:
     term: Callable[[], int]
     remaining_s: Callable[[], float]
     """What is left of the Lease; 0 or less: heartbeats are not answered any more."""
+
+
+_NOBODY: Mapping[str, str] = {}
 
 
 def _no_hook(host: str, request: str) -> None:
@@ -115,8 +130,8 @@ class OpenSshHosts:
         await asyncio.gather(*(host.close() for host in hosts))
 
 
-class OpenSshHost:
-    """One host; a `HostPort`."""
+class OpenSshHost(RoleRequests):
+    """One host; a `HostPort` and a `RolePort`."""
 
     def __init__(self, endpoint: Endpoint, setup: Setup) -> None:
         self.endpoint = endpoint
@@ -130,11 +145,22 @@ class OpenSshHost:
         self._closing: asyncio.Task[None] | None = None
         self._roots: tuple[str, ...] = ()
         self._claimed: tuple[Connection, int] | None = None
+        self._tools: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
         """`site/host`."""
         return self.endpoint.name
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """Programs for streams that the host has, as it said when it was last connected to."""
+        return self._tools
+
+    @property
+    def data_key(self) -> bytes | None:
+        """What other hosts log in with to bring a stream."""
+        return self.endpoint.data_key
 
     @property
     def installation_id(self) -> str:
@@ -155,9 +181,14 @@ class OpenSshHost:
 
     async def hello(self) -> HostFacts:
         """See `HostPort`."""
-        answer = await self.ask("hello", wire.Hello())
+        clock = self._setup.clock
+        async with self.connected() as connection:
+            # Only now: a login takes seconds, in which nobody has read the host's clock.
+            asked_at, began_s = clock.now().timestamp(), clock.monotonic_s()
+            answer = await self.ask_on(connection, "hello", wire.Hello())
+            took_s = clock.monotonic_s() - began_s
         said = translate.result(wire.HostFacts, answer.result, self.name)
-        return translate.host_facts(said, self._setup.clock.now().timestamp())
+        return translate.host_facts(said, asked_at, took_s)
 
     async def claim(self, roots: Sequence[str]) -> tuple[RootState, ...]:
         """See `HostPort`."""
@@ -190,7 +221,30 @@ class OpenSshHost:
 
     async def prune(self, step: Prune) -> tuple[ItemFailure, ...]:
         """See `HostPort`."""
-        answer = await self.ask("prune", translate.prune(step))
+        return await self._each("prune", translate.prune(step))
+
+    async def rename(self, moves: Sequence[Move]) -> tuple[ItemFailure, ...]:
+        """See `HostPort`."""
+        return await self._each("rename", translate.rename(moves))
+
+    async def clone(self, clones: Sequence[NewClone]) -> tuple[ItemFailure, ...]:
+        """See `HostPort`."""
+        return await self._each("clone", translate.clone(clones))
+
+    async def promote(self, promotions: Sequence[Promotion]) -> tuple[ItemFailure, ...]:
+        """See `HostPort`."""
+        return await self._each("promote", translate.promote(promotions))
+
+    async def rollback(self, rewinds: Sequence[Rewind]) -> tuple[ItemFailure, ...]:
+        """See `HostPort`."""
+        return await self._each("rollback", translate.rollback(rewinds))
+
+    async def label(self, marks: Sequence[Mark]) -> tuple[ItemFailure, ...]:
+        """See `HostPort`."""
+        return await self._each("label", translate.label(marks))
+
+    async def _each(self, request: str, body: object) -> tuple[ItemFailure, ...]:
+        answer = await self.ask(request, body)
         return translate.item_failures(translate.result(wire.Done, answer.result, self.name))
 
     async def _do(self, request: str, body: object) -> None:
@@ -222,6 +276,12 @@ class OpenSshHost:
         }
         return await connection.request(message, DEADLINE_S[request])
 
+    async def take_over(self, writers: Mapping[str, str]) -> tuple[RootState, ...]:
+        """See `RolePort`."""
+        async with self.connected() as connection:
+            roots = tuple(dict.fromkeys((*self._roots, *writers)))
+            return await self._claim(connection, roots, writers)
+
     # --- the fence ------------------------------------------------------------------------------
 
     async def _ensure_claimed(self, connection: Connection) -> None:
@@ -233,11 +293,17 @@ class OpenSshHost:
         if self._claimed != (connection, self._setup.leader.term()):
             await self._claim(connection, self._roots)
 
-    async def _claim(self, connection: Connection, roots: tuple[str, ...]) -> tuple[RootState, ...]:
+    async def _claim(
+        self, connection: Connection, roots: tuple[str, ...], replaced: Mapping[str, str] = _NOBODY
+    ) -> tuple[RootState, ...]:
         leader = self._setup.leader
         term = leader.term()
         body = wire.Claim(
-            installation=leader.installation_id, roots=list(roots), leader=leader.process_id
+            installation=leader.installation_id,
+            roots=list(roots),
+            leader=leader.process_id,
+            takeover=bool(replaced),
+            replaces=dict(replaced),
         )
         answer = await self._send(connection, "claim", body, dry_run=False)
         self._roots, self._claimed = roots, (connection, term)
@@ -276,12 +342,13 @@ class OpenSshHost:
             if self._connection is None:
                 if self._launcher is None:
                     self._launcher = self._setup.launcher(self.endpoint)
-                self._connection, _ = await open_connection(
+                self._connection, greeting = await open_connection(
                     self.name,
                     self._launcher,
                     None if self.endpoint.installed else self._setup.program,
                     self._setup.leader.remaining_s,
                 )
+                self._tools = frozenset(greeting.tools)
             return self._connection
 
     def _begin_closing(self) -> None:

@@ -24,6 +24,8 @@ SUPERSEDED = "Superseded"
 FOREIGN_WRITER = "ForeignWriter"
 NOT_LEADER = "NotLeader"
 TRANSFER_FAILED = "TransferFailed"
+TRANSFER_STALLED = "TransferStalled"
+SECRET_MISSING = "SecretMissing"
 SOURCE_BUSY = "SourceBusy"
 INTERNAL_ERROR = "InternalError"
 
@@ -39,11 +41,18 @@ RETRY_S = {
     "NoCommonBase": 5.0,
     "NameCollision": 5.0,
     "TargetModified": 5.0,
+    "RawLineageBroken": 5.0,
     "TargetHasForeignData": 5.0,
     "StaleReceiveState": 5.0,
+    "ApprovalVoid": 60.0,
+    "RoleChanged": 5.0,
+    "TargetIsPrimary": 5.0,
     "ParentMissing": 5.0,
     "ReceiveRootMissing": 30.0,
     TRANSFER_FAILED: 30.0,
+    TRANSFER_STALLED: 30.0,
+    # A key is loaded by hand.
+    "KeyNotAvailable": 120.0,
     # Space comes back by hand or by retention, never within seconds.
     "InsufficientSpace": 120.0,
 }
@@ -51,6 +60,7 @@ RETRY_S = {
 
 STALLED = frozenset(
     {
+        SECRET_MISSING,
         KEY_REFUSED,
         HOST_KEY_CHANGED,
         NO_PYTHON,
@@ -62,6 +72,7 @@ STALLED = frozenset(
         INTERNAL_ERROR,
         "GroupTooLarge",
         "OutsideReceiveRoots",
+        "SourceIsReplica",
     }
 )
 REFUSED = frozenset({SUPERSEDED, FOREIGN_WRITER, NOT_LEADER})
@@ -72,17 +83,24 @@ HOST_WORDS = {
     "NotClaimed": INTERNAL_ERROR,
     "BadRequest": INTERNAL_ERROR,
     "LineageMismatch": "TargetHasForeignData",
-    "RoleMismatch": "TargetHasForeignData",
+    "RoleMismatch": "TargetIsPrimary",
+    "IsReplica": "SourceIsReplica",
+    "CloneModified": "TargetModified",
+    "ReadonlyNotKept": SOURCE_BUSY,
+    "HasChildren": SOURCE_BUSY,
     "UnexpectedOutput": PROTOCOL_ERROR,
     "OutputTooLarge": PROTOCOL_ERROR,
     "Stopped": TRANSFER_FAILED,
     "StreamLost": TRANSFER_FAILED,
     "Cancelled": TRANSFER_FAILED,
-    "TransferStalled": TRANSFER_FAILED,
     "NoSuchTicket": TRANSFER_FAILED,
+    "LinkFailed": TRANSFER_FAILED,
+    "LinkRefused": TRANSFER_FAILED,
+    "NoTool": TRANSFER_FAILED,
     # What was planned is no longer there; the next observation says what is (rule *Commit truth*).
     "SourceChanged": TRANSFER_FAILED,
     "IdentityChanged": "NameCollision",
+    "ListChanged": "ApprovalVoid",
     "NotAtomic": INTERNAL_ERROR,
     "LeaseLost": NOT_LEADER,
     "PoolSuspended": POOL_DEGRADED,

@@ -1,4 +1,7 @@
-"""*Relay*: two ssh processes joined by a kernel pipe; not a byte passes through Python."""
+"""*Relay*: two ssh processes joined by a kernel pipe; *Direct*: one, which starts the other there.
+
+Not a byte passes through Python.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,16 @@ import contextlib
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from backstay.adapters.host import reasons, translate
+from backstay.adapters.host import reasons, translate, ways
 from backstay.adapters.host.connection import Connection
 from backstay.adapters.host.dryrun import DryRunHost
 from backstay.adapters.host.hosts import OpenSshHost
 from backstay.adapters.host.process import Child
 from backstay.domain.errors import BackstayError
-from backstay.domain.steps import Increment, ItemFailure, Pipe, PipeOutcome
+from backstay.domain.steps import Increment, ItemFailure, Pipe, PipeOutcome, Transport
 from backstay.ports.clock import Clock
 from backstay.ports.host import HostPort, Progress
 from backstay_host import protocol as wire
@@ -31,6 +34,8 @@ START_S = 60.0
 """Before the first byte: two logins, two starts of the program, and the look before the act."""
 ECHOES = frozenset({"PeerEnded", "BadStream", "StreamLost"})
 """What a host says when the other one ended the stream: why it did is said over there."""
+_SAYS_LITTLE = {reasons.TRANSFER_STALLED: 1, reasons.TRANSFER_FAILED: 2}
+"""Reasons that another one explains, that which says least last."""
 ENDED_S = 10.0
 """How long after the receiver's ssh has ended the rest may take to end, and to say how it went."""
 
@@ -55,45 +60,80 @@ class OpenSshTransfers:
         async with AsyncExitStack() as stack:
             sender = _Side(source, await stack.enter_async_context(source.connected()))
             receiver = _Side(target, await stack.enter_async_context(target.connected()))
+            if (why := ways.obstacle(pipe, source, target)) is not None:
+                return PipeOutcome(completed=0, sent_bytes=0, duration_s=0.0, failure=why)
+            way, left_out = ways.agree(pipe.transport, source, target)
             stack.push_async_callback(_cancel_both, sender, receiver)
-            await sender.order(self._sends(pipe))
-            await receiver.order(self._receives(pipe))
+            await self._order(pipe, way, sender, receiver)
             receiver.progress = progress
-            await self._relay(sender, receiver, self._patience_s(pipe))
-        return _outcome(pipe, sender, receiver, self._clock.monotonic_s() - began_s)
+            await self._carry(sender, receiver, self._patience_s(pipe), direct=way.direct)
+        outcome = _outcome(pipe, sender, receiver, self._clock.monotonic_s() - began_s)
+        return replace(outcome, left_out=left_out)
 
-    def _sends(self, pipe: Pipe) -> wire.Ticket:
-        orders = [translate.send_order(t) for t in pipe.transfers]
-        return wire.Ticket(sends=orders, receives=[], stall_s=self._patience_s(pipe))
+    async def _order(self, pipe: Pipe, way: Transport, sender: _Side, receiver: _Side) -> None:
+        """Both hosts have admitted their stream; a direct sender knows the target's ticket."""
+        if way.direct:
+            await receiver.order(self._receives(pipe, way))
+            to = ways.destination(receiver.host, receiver.ticket)
+            await sender.order(self._sends(pipe, way, to))
+            return
+        orders = (
+            sender.order(self._sends(pipe, way, None)),
+            receiver.order(self._receives(pipe, way)),
+        )
+        for refused in await asyncio.gather(*orders, return_exceptions=True):
+            if refused is not None:  # and no ticket is under way any more
+                raise refused
 
-    def _receives(self, pipe: Pipe) -> wire.Ticket:
-        orders = [translate.receive_order(t) for t in pipe.transfers]
-        return wire.Ticket(sends=[], receives=orders, stall_s=self._patience_s(pipe))
+    def _sends(self, pipe: Pipe, way: Transport, to: wire.Destination | None) -> wire.Ticket:
+        return wire.Ticket(
+            sends=[translate.send_order(t) for t in pipe.transfers],
+            receives=[],
+            stall_s=self._patience_s(pipe),
+            compressed=way.compressed,
+            buffer_bytes=way.buffer_bytes,
+            rate_bytes_s=way.rate_bytes_s,
+            destination=to,
+        )
+
+    def _receives(self, pipe: Pipe, way: Transport) -> wire.Ticket:
+        return wire.Ticket(
+            sends=[],
+            receives=[translate.receive_order(t) for t in pipe.transfers],
+            stall_s=self._patience_s(pipe),
+            compressed=way.compressed,
+            buffer_bytes=way.buffer_bytes,
+        )
 
     def _patience_s(self, pipe: Pipe) -> float:
         return min(self._stall_s * 2.0 ** min(pipe.failed_before, 10), STALL_CAP_S)
 
     async def _preview(self, source: DryRunHost, target: DryRunHost, pipe: Pipe) -> PipeOutcome:
-        await source.would("ticket", self._sends(pipe))
-        await target.would("ticket", self._receives(pipe))
+        async with source.host.connected(), target.host.connected():
+            if (why := ways.obstacle(pipe, source.host, target.host)) is not None:
+                return PipeOutcome(completed=0, sent_bytes=0, duration_s=0.0, failure=why)
+            way, left_out = ways.agree(pipe.transport, source.host, target.host)
+            to = ways.destination(target.host, ways.NO_TICKET) if way.direct else None
+            await source.would("ticket", self._sends(pipe, way, to))
+            await target.would("ticket", self._receives(pipe, way))
         return PipeOutcome(
-            completed=len(pipe.transfers), sent_bytes=0, duration_s=0.0, failure=None
+            completed=len(pipe.transfers),
+            sent_bytes=0,
+            duration_s=0.0,
+            failure=None,
+            left_out=left_out,
         )
 
-    async def _relay(self, sender: _Side, receiver: _Side, stall_s: float) -> None:
-        """Both ssh processes were started, joined, watched and waited for."""
-        await asyncio.gather(sender.prepare(), receiver.prepare())
-        read_end, write_end = os.pipe()
-        try:
-            await receiver.start(stdin=read_end)
-            await sender.start(stdout=write_end)
-        finally:
-            # Ours must go, else neither side would ever see the other's end.
-            os.close(read_end)
-            os.close(write_end)
+    async def _carry(self, sender: _Side, receiver: _Side, stall_s: float, *, direct: bool) -> None:
+        """The ssh processes were started, joined, watched and waited for."""
+        if direct:
+            await sender.prepare()
+            await sender.start()
+        else:
+            await _join(sender, receiver)
         courses = {
             asyncio.create_task(self._watch(sender, receiver, stall_s)),
-            asyncio.create_task(_both_ended(sender, receiver)),
+            asyncio.create_task((_direct_ended if direct else _both_ended)(sender, receiver)),
         }
         try:
             await asyncio.wait(courses, return_when=asyncio.FIRST_COMPLETED)
@@ -112,10 +152,23 @@ class OpenSshTransfers:
             limit_s = stall_s + STALL_MARGIN_S + (0.0 if moved else START_S)
             if self._clock.monotonic_s() - since_s > limit_s:
                 receiver.lost = reasons.failure(
-                    reasons.TRANSFER_FAILED, f"no byte moved for {limit_s:.0f} s"
+                    reasons.TRANSFER_STALLED, f"no byte moved for {limit_s:.0f} s"
                 )
                 return
             await self._clock.sleep(1.0)
+
+
+async def _join(sender: _Side, receiver: _Side) -> None:
+    """Both ssh processes run, with a pipe between them."""
+    await asyncio.gather(sender.prepare(), receiver.prepare())
+    read_end, write_end = os.pipe()
+    try:
+        await receiver.start(stdin=read_end)
+        await sender.start(stdout=write_end)
+    finally:
+        # Ours must go, else neither side would ever see the other's end.
+        os.close(read_end)
+        os.close(write_end)
 
 
 @dataclass(slots=True)
@@ -133,6 +186,8 @@ class _Side:
     """One a member that was begun, `reason` empty on success; None until the host said so."""
     echoes: bool = False
     """Whether its complaint only says that the other side ended."""
+    about_line: wire.ItemOutcome | None = None
+    """What a direct sender says of its line to the target."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     lost: BackstayError | None = None
     progress: Progress | None = None
@@ -189,6 +244,7 @@ class _Side:
                 items = translate.result(wire.Done, {"items": outcomes}, self.host.name).items
                 self.outcomes = [translate.item_failure(item) for item in items]
                 self.echoes = any(item.reason in ECHOES for item in items)
+                self.about_line = next((i for i in items if i.reason in ways.LINK_WORDS), None)
                 self.ended.set()
             case {"lost": BackstayError() as why}:
                 self.lost = why
@@ -205,6 +261,26 @@ async def _both_ended(sender: _Side, receiver: _Side) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ENDED_S):
             await asyncio.gather(sender.child.wait(), sender.ended.wait(), receiver.ended.wait())
+
+
+async def _direct_ended(sender: _Side, receiver: _Side) -> None:
+    """The sender's ssh process has ended and both hosts have said how it went, or stay silent.
+
+    The source waits for the target's stream, which may take its time; once that has ended the
+    sender may not. A target that no line has reached has nothing to say.
+    """
+    assert sender.child is not None
+    first = {asyncio.create_task(sender.child.wait()), asyncio.create_task(receiver.ended.wait())}
+    try:
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in first:
+            task.cancel()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ENDED_S):
+            await asyncio.gather(sender.child.wait(), sender.ended.wait())
+            if sender.about_line is None:
+                await receiver.ended.wait()
 
 
 async def _cancel_both(sender: _Side, receiver: _Side) -> None:
@@ -243,10 +319,13 @@ def _failure(pipe: Pipe, completed: int, sender: _Side, receiver: _Side) -> Item
     if completed == len(pipe.transfers):
         return None
     member = pipe.transfers[completed].member
+    if sender.about_line is not None and receiver.complaint is None:
+        why = ways.explained(sender.about_line, sender.host.name, receiver.host.name)
+        return replace(why, name=member)
     sides = sorted((sender, receiver), key=lambda side: side.echoes)
     told = [side.complaint for side in sides if side.complaint is not None]
-    told.sort(key=lambda failure: failure.reason == reasons.TRANSFER_FAILED)
-    if told and told[0].reason != reasons.TRANSFER_FAILED:
+    told.sort(key=lambda failure: _SAYS_LITTLE.get(failure.reason, 0))
+    if told and told[0].reason not in _SAYS_LITTLE:
         return ItemFailure(name=member, reason=told[0].reason, message=told[0].message)
     words = [failure.message for failure in told]
     words += [str(side.lost) for side in (sender, receiver) if side.lost is not None]
@@ -256,4 +335,9 @@ def _failure(pipe: Pipe, completed: int, sender: _Side, receiver: _Side) -> Item
         if side.child is not None and side.child.stderr.strip()
     ]
     message = "; ".join(words) or "the stream ended early and no host said why"
+    stalled = {failure.reason for failure in told}
+    stalled |= {side.lost.reason for side in sides if side.lost is not None}
+    if reasons.TRANSFER_STALLED in stalled:
+        message = f"it stood still and was stopped; it goes on from what has arrived ({message})"
+        return ItemFailure(name=member, reason=reasons.TRANSFER_STALLED, message=message)
     return ItemFailure(name=member, reason=reasons.TRANSFER_FAILED, message=message)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from backstay.adapters.host import reasons
-from backstay.domain import steps, zfs
+from backstay.domain import moves, steps, zfs
 from backstay.domain.errors import Stalled
 from backstay.ports import host as port
 from backstay_host import protocol as wire
@@ -66,6 +67,81 @@ def prune(step: steps.Prune) -> wire.Prune:
     return wire.Prune(items=doomed)
 
 
+def rename(wanted: Sequence[moves.Move]) -> wire.Rename:
+    """The body of `rename`."""
+    return wire.Rename(
+        moves=[
+            wire.Move(
+                dataset=m.dataset, guid=m.guid, to=m.to, volume=m.kind is zfs.DatasetKind.VOLUME
+            )
+            for m in wanted
+        ]
+    )
+
+
+def clone(wanted: Sequence[moves.NewClone]) -> wire.Clone:
+    """The body of `clone`."""
+    return wire.Clone(
+        clones=[
+            wire.NewClone(
+                snapshot=c.snapshot.full_name,
+                guid=c.snapshot.guid,
+                dataset=c.dataset,
+                properties=dict(c.properties),
+            )
+            for c in wanted
+        ]
+    )
+
+
+def promote(wanted: Sequence[moves.Promotion]) -> wire.Promote:
+    """The body of `promote`."""
+    return wire.Promote(
+        items=[
+            wire.Promotion(
+                dataset=p.dataset,
+                guid=p.guid,
+                origin=p.origin.full_name,
+                origin_guid=p.origin.guid,
+            )
+            for p in wanted
+        ]
+    )
+
+
+def rollback(wanted: Sequence[moves.Rewind]) -> wire.Rollback:
+    """The body of `rollback`."""
+    return wire.Rollback(
+        items=[
+            wire.Rewind(
+                dataset=r.dataset,
+                guid=r.guid,
+                snapshot=r.to.name,
+                snapshot_guid=r.to.guid,
+                lose=[wire.Doomed(name=item.full_name, guid=item.guid) for item in r.lose],
+                written=r.written_bytes,
+                properties=dict(r.properties),
+            )
+            for r in wanted
+        ]
+    )
+
+
+def label(wanted: Sequence[moves.Mark]) -> wire.Label:
+    """The body of `label`."""
+    return wire.Label(
+        items=[
+            wire.Mark(
+                dataset=m.dataset,
+                guid=m.guid,
+                properties=dict(m.properties),
+                clear=list(m.clear),
+            )
+            for m in wanted
+        ]
+    )
+
+
 def send_order(transfer: steps.Transfer) -> wire.SendOrder:
     """What the source's `stream` runs for one member."""
     base = transfer.how.base if isinstance(transfer.how, steps.Increment) else None
@@ -77,6 +153,8 @@ def send_order(transfer: steps.Transfer) -> wire.SendOrder:
         base=None if base is None else base.full_name,
         base_guid=None if base is None else base.guid,
         token=transfer.how.token if isinstance(transfer.how, steps.Resume) else None,
+        mode=transfer.mode,
+        of_replica=transfer.of_replica,
     )
 
 
@@ -98,14 +176,18 @@ def receive_order(transfer: steps.Transfer) -> wire.ReceiveOrder:
 # --- host -> operator ---------------------------------------------------------------------------
 
 
-def host_facts(said: wire.HostFacts, our_now: float) -> zfs.HostFacts:
-    """A host's facts; the skew is what its clock is ahead of `our_now`."""
+def host_facts(said: wire.HostFacts, asked_at: float, took_s: float) -> zfs.HostFacts:
+    """A host's facts, that were asked for at `asked_at` and came after `took_s`.
+
+    Its clock was read at some moment in between, most likely in the middle.
+    """
     return zfs.HostFacts(
         hostname=said.hostname,
         zfs_version=said.zfs_version,
         python_version=said.python_version,
         uid=said.uid,
-        clock_skew_s=said.now - our_now,
+        clock_skew_s=said.now - (asked_at + took_s / 2),
+        clock_uncertainty_s=took_s / 2,
         pools=tuple(_pool(p) for p in said.pools),
     )
 
@@ -137,6 +219,7 @@ def made_snapshots(said: wire.Snapshotted) -> tuple[steps.MadeSnapshot, ...]:
             guid=zfs.Guid(m.guid),
             createtxg=m.createtxg,
             bookmarks=tuple(m.bookmarks),
+            ivset=None if m.ivset < 0 else m.ivset,
         )
         for m in said.made
     )
@@ -194,15 +277,30 @@ def _dataset(said: wire.DatasetFacts) -> zfs.Dataset:
         readonly=said.readonly,
         mounted=said.mounted,
         encrypted=said.encrypted,
+        encryption_root=said.encryption_root or None,
+        key_available={"available": True, "unavailable": False}.get(said.key_status),
         origin=said.origin or None,
         volsize_bytes=_size(said.volsize),
+        used_bytes=max(said.used, 0),
         properties=dict(said.properties),
         snapshots=tuple(
-            zfs.Snapshot(dataset=said.name, name=name, guid=zfs.Guid(guid), createtxg=txg)
+            zfs.Snapshot(
+                dataset=said.name,
+                name=name,
+                guid=zfs.Guid(guid),
+                createtxg=txg,
+                ivset=said.ivsets.get(f"@{name}"),
+            )
             for name, guid, txg in sorted(said.snapshots, key=lambda s: (s[2], s[0]))
         ),
         bookmarks=tuple(
-            zfs.Bookmark(dataset=said.name, name=name, guid=zfs.Guid(guid), createtxg=txg)
+            zfs.Bookmark(
+                dataset=said.name,
+                name=name,
+                guid=zfs.Guid(guid),
+                createtxg=txg,
+                ivset=said.ivsets.get(f"#{name}"),
+            )
             for name, guid, txg in sorted(said.bookmarks, key=lambda b: (b[2], b[0]))
         ),
     )

@@ -108,6 +108,8 @@ class KubeClient:
 
     async def _connected(self, instead_of: Any = None) -> Any:
         """A client with credentials that were read after `instead_of` was made."""
+        if self._api is not None and self._api is not instead_of:
+            return self._api
         async with self._login:
             if self._api is None or self._api is instead_of:
                 old, self._api = self._api, await self._new_client()

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from backstay.adapters.kube.client import MERGE_PATCH, Call
 from backstay.adapters.kube.objects import PLURALS, KubeObjects
 from backstay.api.kinds import API_VERSION, GROUP, REQUESTED_AT
-from backstay.ports.kube import Access, Body, Gone
+from backstay.ports.kube import Access, Body, Gone, ObjectRef
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -24,10 +24,23 @@ class KubeReader(KubeObjects):
 
     async def request_look(self, kind: str, namespace: str, name: str, value: str) -> Body:
         """The object has this value in its annotation `requested-at`; returns it as stored."""
+        return await self._annotate(_path(kind, namespace, name), kind, {REQUESTED_AT: value})
+
+    async def approve(self, ref: ObjectRef, approval: str, *, of: str) -> Body:
+        """Exactly this object has the approval in its annotation `of`; `Gone` if it is not."""
+        path = _path(ref.kind, ref.namespace, ref.name)
+        return await self._annotate(path, ref.kind, {of: approval}, uid=ref.uid)
+
+    async def _annotate(
+        self, path: str, kind: str, annotations: dict[str, str], uid: str | None = None
+    ) -> Body:
+        metadata: dict[str, Any] = {"annotations": annotations}
+        if uid is not None:
+            metadata["uid"] = uid
         call = Call(
             method="PATCH",
-            path=_path(kind, namespace, name),
-            body={"metadata": {"annotations": {REQUESTED_AT: value}}},
+            path=path,
+            body={"metadata": metadata},
             content_type=MERGE_PATCH,
         )
         answer: Body = await self._client.request(call)

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from backstay.adapters.host import connection, hosts
+from backstay.adapters.host.endpoint import Launcher
 from backstay.domain.errors import Refused, Stalled, Unreachable, Waiting
 from backstay.domain.steps import CreateParents, Prune
 from backstay.domain.zfs import Guid, SnapshotRef
-from backstay.ports.host import SurveyRequest
-from fakes.peers import Bench
+from backstay.ports.host import Endpoint, SurveyRequest
+from fakes.peers import Bench, FixedClock
 
 SERVE = """
 greet()
@@ -36,7 +37,30 @@ async def test_the_greeting_is_found_behind_the_noise_of_a_login_shell(bench: Be
     host = bench.host('write(b"Welcome!\\nLast login: today\\n\\xff\\xfe noise\\n")' + SERVE)
     facts = await host.hello()
     assert facts.zfs_version == "2.3.9"
-    assert facts.clock_skew_s == 10.0
+    assert facts.clock_skew_s == pytest.approx(10.0, abs=5.0)
+
+
+async def test_half_the_round_trip_counts_for_a_clock_and_no_login(bench: Bench) -> None:
+    class Ticking(FixedClock):
+        elapsed_s = 0.0
+
+        def monotonic_s(self) -> float:
+            return self.elapsed_s
+
+    clock, host = Ticking(), bench.host(SERVE)
+    setup = host._setup
+
+    def login(endpoint: Endpoint) -> Launcher:
+        clock.elapsed_s += 30
+        return setup.launcher(endpoint)
+
+    def travel(_host: str, _request: str) -> None:
+        clock.elapsed_s += 4
+
+    host._setup = dataclasses.replace(setup, clock=clock, launcher=login, on_request=travel)
+    facts = await host.hello()
+    # The host says 1000 s, it was 990 s here when we asked, and 994 s when the answer came.
+    assert (facts.clock_skew_s, facts.clock_uncertainty_s) == (8.0, 2.0)
 
 
 @pytest.mark.fault("noisy login shell")

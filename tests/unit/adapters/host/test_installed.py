@@ -46,6 +46,11 @@ class InstalledLauncher:
         self._asked.append(list(command))
         return [sys.executable, str(self._program), *command[1:]]
 
+    stream_argv = argv
+
+    def trunk_argv(self, command: Sequence[str]) -> None:
+        """See `Launcher`."""
+
     def close(self) -> None:
         """See `Launcher`."""
 

@@ -117,6 +117,10 @@ async def test_what_one_side_writes_the_other_side_reads(bench: Bench, tmp_path:
         ('end("", "PeerEnded")', 'end("", "TargetModified")', 1, ("d1", "TargetModified")),
         # the sender names it, the receiver only sees a stream that stops
         ('end("NoRights")', 'end("BadStream")', 0, ("d0", "NoRights")),
+        # one that stood still ends the other one, unless that knows more
+        ('end("TransferStalled")', 'end("BadStream")', 0, ("d0", "TransferStalled")),
+        ('end("PeerEnded")', 'end("TransferStalled")', 0, ("d0", "TransferStalled")),
+        ('end("TransferStalled")', 'end("InsufficientSpace")', 0, ("d0", "InsufficientSpace")),
         # the end of a stream whose end the receiver has not seen counts for nothing
         ('end("", "", "")', 'end("", "")', 2, ("d2", "TransferFailed")),
         # a failure at the sender only: what the receiver has is there
@@ -184,6 +188,7 @@ async def test_a_stream_that_stands_still_is_ended(
     outcome = await move(bench, program(tmp_path, send=wait, receive=wait), stall_s=0.1)
     assert outcome.completed == 0
     assert outcome.failure is not None
+    assert outcome.failure.reason == "TransferStalled"
     assert "no byte moved" in outcome.failure.message
     assert (tmp_path / "cancelled-receive").exists()
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
-from backstay.adapters.host import translate
+from backstay.adapters.host import translate, translate_roles
+from backstay.domain.roles import (
+    CloneRef,
+    DiscardClones,
+    HaltReceives,
+    OpenPromoted,
+    RoleChange,
+    RoleState,
+    SetReadonly,
+    SwapRoles,
+)
 from backstay.domain.steps import Base, Increment, Resume, Seed, Transfer
-from backstay.domain.zfs import Dataset, DatasetKind, Guid, WrittenSince
+from backstay.domain.zfs import Dataset, DatasetKind, Guid, SnapshotRef, WrittenSince
 from backstay_host import protocol as wire
 
 FACTS = wire.DatasetFacts(
@@ -30,6 +40,7 @@ FACTS = wire.DatasetFacts(
     properties={"dev.backstay:role": "primary"},
     snapshots=[("b", 2, 20), ("a", 1, 10)],
     bookmarks=[("m", 1, 10)],
+    used=9,
 )
 TRANSFER = Transfer(
     member="d0",
@@ -59,6 +70,32 @@ def test_an_unknown_size_is_unknown_and_never_zero() -> None:
     assert zero.written_bytes == 0
     assert zero.written_since == WrittenSince(snapshot="backstay_x", size_bytes=0)
     assert listed(dataclasses.replace(FACTS, since="")).written_since is None
+
+
+def test_a_dataset_says_whose_key_it_has() -> None:
+    assert listed(FACTS).encryption_root is None
+    raw = listed(dataclasses.replace(FACTS, encrypted=True, encryption_root="tank/d0"))
+    assert raw.encryption_root == "tank/d0"
+
+
+def test_steps_of_roles_are_said_in_words_of_the_wire() -> None:
+    change = RoleChange(dataset="tank/d0", guid=Guid(7), found=RoleState("", 0))
+    swap = translate_roles.swap_roles(SwapRoles(changes=(change,), to=RoleState("primary", 1)))
+    assert swap == wire.SwapRoles([wire.RoleChange("tank/d0", 7, "", 0)], "primary", 1)
+    opened = translate_roles.open_promoted(
+        OpenPromoted(targets=(("tank/d0", Guid(7), True),), epoch=1)
+    )
+    assert opened == wire.OpenPromoted([wire.Opening("tank/d0", 7, True)], 1)
+    closed = translate_roles.set_readonly(SetReadonly(datasets=(("tank/d0", Guid(7)),), on=True))
+    assert closed == wire.SetReadonly([wire.Named("tank/d0", 7)], on=True)
+    clone = CloneRef(
+        dataset="tank/d0",
+        guid=Guid(7),
+        origin=SnapshotRef(dataset="tank/a", name="x", guid=Guid(3)),
+    )
+    gone = translate_roles.discard_clones(DiscardClones(clones=(clone,)))
+    assert gone == wire.DiscardClones([wire.DoomedClone("tank/d0", 7, "tank/a@x", 3)])
+    assert translate_roles.halt(HaltReceives(datasets=("tank/d0",))) == wire.Halt(["tank/d0"])
 
 
 def test_points_are_ordered_by_txg_whatever_the_host_says() -> None:
