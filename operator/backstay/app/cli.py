@@ -1,4 +1,4 @@
-"""`kubectl backstay`: the table of its commands. It reads, and has the operator look; no more.
+"""`kubectl backstay`: the table of its commands. It reads, has the operator look, and approves.
 
 What a command needs is imported when it runs, so that help and completion start fast.
 """
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from backstay.app.commands.asked import Asked, Output
+from backstay.domain.divergence import Resolution
 
 app = typer.Typer(
     name="kubectl backstay",
@@ -52,6 +53,13 @@ Lease = Annotated[
 ]
 OutputFormat = Annotated[
     Output, typer.Option("--output", "-o", help="text for people, json for programs.")
+]
+Installation = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BACKSTAY_INSTALLATION_ID",
+        help="The operator's installation id; <namespace>/backstay by default.",
+    ),
 ]
 PairName = Annotated[
     str,
@@ -159,6 +167,105 @@ def sync(
 
 
 @app.command()
+def resolve(
+    ctx: typer.Context,
+    *,
+    pair: PairName,
+    how: Annotated[
+        Resolution,
+        typer.Option(
+            help="SetAside: a clone at the common base takes its place, all is kept. Rollback: "
+            "what is newer is lost. Reseed: all is kept, and sent anew. Adopt: it becomes ours."
+        ),
+    ],
+    member: Annotated[
+        list[str] | None, typer.Option(help="Only this member; may be given several times.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what becomes of it, and write nothing.")
+    ] = False,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    output: OutputFormat = TEXT,
+) -> None:
+    """Decide about a pair that diverged: shows what is kept and lost, asks, and approves.
+
+    The approval counts once, and only for the very snapshots that were shown, by GUID.
+
+    Exit status: 0 it is approved, 1 it is not, or nothing is to be decided, 2 it could not be read.
+    """
+    from backstay.app.commands.cluster import run
+    from backstay.app.commands.resolve import Wanted, resolve_pair
+
+    wanted = Wanted(pair=pair, how=how, members=member or (), yes=yes, dry_run=dry_run)
+    asked = _asked(namespace, kubeconfig, None, output)
+    raise typer.Exit(
+        run(lambda cluster, screen: resolve_pair(cluster, screen, wanted), asked, ctx.obj)
+    )
+
+
+@app.command(name="yield")
+def yield_(
+    ctx: typer.Context,
+    *,
+    pair: PairName,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Short name of the snapshot to roll back to; by default the newest of each "
+            "source that is not backstay's."
+        ),
+    ] = None,
+    member: Annotated[
+        list[str] | None, typer.Option(help="Only this member; may be given several times.")
+    ] = None,
+    rest: Annotated[
+        str, typer.Option("--for", help="How long no new point is taken, as in 15m; a day at most.")
+    ] = "15m",
+    lose_base: Annotated[
+        bool, typer.Option("--lose-base", help="Even if a target then needs a new full copy.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would go, and write nothing.")
+    ] = False,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    installation: Installation = None,
+    output: OutputFormat = TEXT,
+) -> None:
+    """Make room for a rollback of a pair's sources, as by Proxmox. Reads the hosts over ssh.
+
+    Shows which of our snapshots and bookmarks go and what each target goes on from, asks, and
+    approves. The approval counts only for what was shown, by GUID, and ends by itself.
+
+    Exit status: 0 it is approved, 1 it is not, 2 it could not be read.
+    """
+    from backstay.app.commands.cluster import run
+    from backstay.app.commands.yielding import Wanted, hosts_of, rest_of, yield_pair
+
+    try:
+        rest_s = rest_of(rest)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--for") from None
+    wanted = Wanted(
+        pair=pair,
+        to=to,
+        members=member or (),
+        rest_s=rest_s,
+        lose_base=lose_base,
+        yes=yes,
+        dry_run=dry_run,
+    )
+    asked = _asked(namespace, kubeconfig, None, output)
+    look = ctx.obj.look if ctx.obj is not None and ctx.obj.look else hosts_of(asked, installation)
+    raise typer.Exit(
+        run(lambda cluster, screen: yield_pair(cluster, screen, wanted, look), asked, ctx.obj)
+    )
+
+
+@app.command()
 def doctor(
     ctx: typer.Context,
     *,
@@ -208,13 +315,7 @@ def preview(
     ] = None,
     namespace: Namespace = None,
     kubeconfig: Kubeconfig = None,
-    installation: Annotated[
-        str | None,
-        typer.Option(
-            envvar="BACKSTAY_INSTALLATION_ID",
-            help="The operator's installation id; <namespace>/backstay by default.",
-        ),
-    ] = None,
+    installation: Installation = None,
     output: OutputFormat = TEXT,
 ) -> None:
     """Print the very commands that a pass over a pair would run now. Only reads.

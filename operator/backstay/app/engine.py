@@ -41,6 +41,8 @@ class Post:
     metrics: Metrics
     leadership: Leadership
     ring: Callable[[Key], None]
+    ring_in: Callable[[Key, float], None]
+    """The same, in so many seconds, or earlier."""
 
 
 class Engine(Protocol):
@@ -91,7 +93,16 @@ class HostEngine:
             namespace, name = pair.split("/", 1)
             post.ring(ObjectKey("ReplicationPair", namespace, name))
 
-        hooks = PassHooks(ring=post.ring, reported=reported, superseded=post.leadership.superseded)
+        def judge_in(pair: str, seconds: float) -> None:
+            namespace, name = pair.split("/", 1)
+            post.ring_in(ObjectKey("ReplicationPair", namespace, name), seconds)
+
+        hooks = PassHooks(
+            ring=post.ring,
+            reported=reported,
+            superseded=post.leadership.superseded,
+            judge_in=judge_in,
+        )
         self._passes = RoutePasses(shares, OpenSshTransfers(post.clock), post.clock, hooks)
         farewell = Farewell(shares, post.kube, self._passes, FINALIZER)
         told = ObjectHooks(ring=post.ring, sink=post.writer, broke=post.metrics.count_fault)

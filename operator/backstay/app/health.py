@@ -61,7 +61,9 @@ async def serve_health(
         return web.Response(status=503, text="the first LIST is not done\n")
 
     async def text(_request: web.Request) -> web.Response:
-        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(
+            body=await metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
 
     app = web.Application()
     app.add_routes(

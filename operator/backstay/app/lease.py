@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 # Leading for so long without meeting a higher term means that the last meeting was no quarrel.
 QUARREL_OVER_S = 600.0
 QUARREL_PAUSE_CAP_S = 300.0
+LEAST_PAUSE_S = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +272,8 @@ class Leadership:
                 await asyncio.gather(task, return_exceptions=True)
 
     def _out_of_time(self) -> bool:
-        return self._age_s() >= self._who.times.renew_deadline_s
+        # What is left may be less than a clock can tell from nothing: no pause would use it up.
+        return self._who.times.renew_deadline_s - self._age_s() < LEAST_PAUSE_S
 
     def _age_s(self) -> float:
         return self._clock.monotonic_s() - self._renewed

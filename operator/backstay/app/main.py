@@ -30,8 +30,18 @@ def main() -> None:
 def run(settings: Settings, make_engine: MakeEngine) -> int:
     """The operator has run; returns its exit code, at the latest 3 s after it was told to end."""
     configure_logs(settings.log_format)
+    wait_for_children_without_threads()
     operator = Operator(settings, SystemClock(), make_engine)
     return asyncio.run(operator.live(_end_in_time))
+
+
+def wait_for_children_without_threads() -> None:
+    """The end of a child is told by its pidfd; Python 3.11 keeps a thread for each by default.
+
+    200 hosts are 400 children.
+    """
+    if sys.version_info < (3, 12):
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 def _end_in_time() -> None:

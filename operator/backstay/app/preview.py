@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from backstay.act.route import Hands
 from backstay.adapters.host.dryrun import DryRunHost
 from backstay.adapters.host.hosts import OpenSshHosts
+from backstay.api.words import Reason
+from backstay.app.preview_resolution import as_if_resolved
 from backstay.controllers.cycle import Cycle, CycleHooks, go_on_alone
 from backstay.controllers.shares import Shares
 from backstay.domain.errors import BackstayError
@@ -22,6 +25,7 @@ from backstay.observe.route import observe_route
 from backstay.plan.direction import reversed_pairs
 from backstay.plan.local import Alone
 from backstay.plan.replication import Seen, see_route
+from backstay.plan.resolution import Round
 from backstay.plan.resolve import ResolvedPair
 from backstay.plan.transfers import Lane
 from backstay.ports.clock import Clock
@@ -74,6 +78,7 @@ async def preview_pair(
             receive_roots=shares.finder.receive_roots(route.target),
             short_id=shares.short_id,
             pairs=(resolved.shares[route],),
+            neighbours=shares.neighbours(route, {resolved.key}),
         )
         found.append(await _preview_route(route, task, shares, transfers, clock))
     return found
@@ -106,7 +111,7 @@ async def _preview_route(
         hooks=CycleHooks(
             start_lane=lambda lane, _hands: lanes.append(lane),
             failed=lambda _transfer, _why: None,
-            progress=lambda _target, _moved: None,
+            carry=lambda _pipe: nullcontext(lambda _index, _moved: None),
         ),
     )
     log = source.log
@@ -120,8 +125,17 @@ async def _preview_route(
         route=route,
         commands=tuple(log[began:ran]),
         background=tuple(log[ran:]),
-        problems={**seen.conflicts, **cycle.failures},
+        problems={**_lasting(seen, cycle.seen), **cycle.failures},
     )
+
+
+def _lasting(before: Seen, after: Seen) -> dict[str, Conflict]:
+    """The conflicts but for those that were over once replicas had been renamed."""
+    return {
+        target: conflict
+        for target, conflict in before.conflicts.items()
+        if conflict.reason != Reason.RENAMING or target in after.conflicts
+    }
 
 
 async def _alone(
@@ -133,12 +147,16 @@ async def _alone(
         return ()
     began = len(source.log)
     due = frozenset(pair.key for pair in task.pairs)
-    await go_on_alone(source, Alone(task=task, source=listing, due=due), clock.now())
+    alone = Alone(task=task, source=listing, due=due)
+    await go_on_alone(source, alone, clock.now(), asyncio.Lock())
     return tuple(source.log[began:])
 
 
 class _PreviewCycle(Cycle):
     """The operator's cycle, in a world where every planned stream arrives."""
+
+    async def _after_round(self, planned: Round) -> HostListing:
+        return as_if_resolved(self.seen.target, planned)
 
     async def _read_target(self, datasets: tuple[str, ...]) -> HostListing:
         return _as_if_received(self.seen, datasets)

@@ -15,6 +15,7 @@ import structlog
 
 from backstay.adapters.kube.client import KubeClient
 from backstay.adapters.kube.objects import KubeObjects
+from backstay.api.v1alpha1 import ProtectionPolicy
 from backstay.app.engine import Engine, MakeEngine, Post
 from backstay.app.health import LoopPulse, serve_health
 from backstay.app.lease import Candidate, Leadership
@@ -41,7 +42,10 @@ TOGETHER_S = 0.3
 
 
 def _calm_s(key: Key) -> float:
-    return TOGETHER_S if isinstance(key, Route) else 0.0
+    # A policy counts its pairs, all of them: once for all that come together.
+    if isinstance(key, Route) or key.kind == ProtectionPolicy.info.kind:
+        return TOGETHER_S
+    return 0.0
 
 
 def _resources(key: Key) -> tuple[object, ...]:
@@ -94,10 +98,11 @@ class Operator:
                 metrics=self.metrics,
                 leadership=self._leadership,
                 ring=self._scheduler.ring,
+                ring_in=self._scheduler.ring_in,
             )
         )
         self._scheduler.start()
-        self._edge.ring_all()
+        self._edge.ring_all(self._clock.monotonic_s())
 
     async def follow(self, because: str) -> None:
         """Nothing acts: all of it was told to stop at once, and got a moment to do so."""

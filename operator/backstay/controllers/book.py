@@ -7,7 +7,10 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from backstay.controllers.underway import Underway
 from backstay.domain.pairs import Conflict, HostKey, Moved, PairState, PairTask, Route
+from backstay.domain.steps import Resume, Transfer
+from backstay.report.underway import StreamFacts
 
 PASSES_KEPT = 15
 """Passes whose durations make the mean that the deadline leaves room for."""
@@ -26,6 +29,9 @@ class _Trouble:
     member: tuple[str, str]
     count: int
     not_before_s: float
+    stalls: int = 0
+    stalled_at: str = ""
+    """Where it stood still the last time, so often in a row: a resume token, or "" for nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,9 @@ class Book:
     """What streams beside passes have brought since the pair's last pass that saw both sides."""
     alone_at: dict[tuple[str, Route], float] = field(default_factory=dict)
     """When the last set was taken that could not be sent, because the target was not seen."""
+    underway: Underway = field(default_factory=Underway)
+    _on_route: dict[Route, dict[str, PairState]] = field(default_factory=dict)
+    """The same states by route: a pass must not look at those of all others."""
     _durations: dict[Route, deque[float]] = field(default_factory=dict)
     _troubles: dict[tuple[Route, str], _Trouble] = field(default_factory=dict)
     _unseen: dict[Route, int] = field(default_factory=dict)
@@ -77,7 +86,7 @@ class Book:
         for state in states:
             key = (state.key, route)
             before = self.states.get(key)
-            self.states[key] = state
+            self.states[key] = self._on_route.setdefault(route, {})[state.key] = state
             new = (state.point, state.as_of)
             is_same = before is not None and (before.point, before.as_of) == new
             self.looks[key] = Look(began_s, has_news=not is_same, rest_s=rest_s)
@@ -113,7 +122,7 @@ class Book:
 
     def route_states(self, route: Route) -> dict[str, PairState]:
         """The states on a route by pair."""
-        return {pair: state for (pair, at), state in self.states.items() if at == route}
+        return dict(self._on_route.get(route, {}))
 
     def pair_states(self, pair: str, routes: Iterable[Route]) -> tuple[PairState, ...]:
         """The pair's states on those routes that were passed."""
@@ -121,7 +130,7 @@ class Book:
 
     def all_states(self, pair: str) -> tuple[PairState, ...]:
         """The pair's states on all routes that it was ever passed on."""
-        return tuple(s for (key, _), s in self.states.items() if key == pair)
+        return tuple(at[pair] for at in self._on_route.values() if pair in at)
 
     def moved_since(self, route: Route, pairs: Iterable[str]) -> dict[str, Moved]:
         """What streams beside passes have brought of these pairs; it is told once."""
@@ -134,6 +143,10 @@ class Book:
             for pair in pairs
             if (at := self.alone_at.get((pair.key, route))) is None or now_s - at >= pair.interval_s
         )
+
+    def streams_of(self, pair: str) -> tuple[StreamFacts, ...]:
+        """The streams that carry anything of the pair, as of now."""
+        return tuple(s.facts(pair, self.durations_s(s.route)) for s in self.underway.of(pair))
 
     def add_duration(self, route: Route, seconds: float) -> None:
         """One more pass that saw both sides is counted in the mean."""
@@ -159,13 +172,29 @@ class Book:
         count = 1 if before is None else before.count + 1
         pause = min(RETRY_FIRST_S * 2 ** min(count - 1, 10), RETRY_CAP_S)
         self._troubles[key] = _Trouble(
-            why=why, member=member, count=count, not_before_s=now_s + pause
+            why=why,
+            member=member,
+            count=count,
+            not_before_s=now_s + pause,
+            stalls=0 if before is None else before.stalls,
+            stalled_at="" if before is None else before.stalled_at,
         )
 
-    def failed_before(self, route: Route, target: str) -> int:
-        """How often in a row the member of this target has failed."""
-        trouble = self._troubles.get((route, target))
-        return 0 if trouble is None else trouble.count
+    def stood_still(self, route: Route, transfer: Transfer) -> None:
+        """The stream that has just failed moved no byte for too long."""
+        trouble = self._troubles[route, transfer.target_dataset]
+        trouble.stalls = 1 + self.stalls(route, transfer)
+        trouble.stalled_at = _begins_at(transfer)
+
+    def stalls(self, route: Route, transfer: Transfer) -> int:
+        """How often in a row the member stood still where this stream begins.
+
+        0 once anything more has arrived: a token that has moved is another one.
+        """
+        trouble = self._troubles.get((route, transfer.target_dataset))
+        if trouble is None or trouble.stalled_at != _begins_at(transfer):
+            return 0
+        return trouble.stalls
 
     def healed(self, route: Route, target: str) -> None:
         """The member went through: it shares a pipe again."""
@@ -201,6 +230,8 @@ class Book:
     def forget_pair(self, pair: str) -> None:
         """Nothing is remembered of the pair; its data is where it was."""
         self.states = {k: v for k, v in self.states.items() if k[0] != pair}
+        for at in self._on_route.values():
+            at.pop(pair, None)
         self.looks = {k: v for k, v in self.looks.items() if k[0] != pair}
         self.lineages = {k: v for k, v in self.lineages.items() if k[0] != pair}
         self.moved = {k: v for k, v in self.moved.items() if k[0] != pair}
@@ -212,6 +243,7 @@ class Book:
     def forget_all(self) -> None:
         """Leadership was lost: the next leader, also if it is us, looks for itself."""
         self.states.clear()
+        self._on_route.clear()
         self.looks.clear()
         self.lineages.clear()
         self.moved.clear()
@@ -222,3 +254,8 @@ class Book:
         self._durations.clear()
         self._unseen.clear()
         self._away.clear()
+
+
+def _begins_at(transfer: Transfer) -> str:
+    """Where the stream begins: at what its token says, else at its first byte."""
+    return transfer.how.token if isinstance(transfer.how, Resume) else ""

@@ -5,15 +5,19 @@ The operator and the preview run this same code: the preview's ports only say wh
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeAlias
 
 import structlog
 
+from backstay.act.resolution import carry_out
 from backstay.act.route import (
     Done,
     Hands,
@@ -29,16 +33,27 @@ from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Moved, Route, RouteObservation
 from backstay.domain.steps import Pipe, PipeOutcome, Prune, Transfer
 from backstay.domain.zfs import HostListing
-from backstay.observe.route import confirm_targets, with_made
+from backstay.observe.route import confirm_targets, read_target, with_made
 from backstay.plan.local import Alone, plan_local_pruning, plan_local_snapshots
-from backstay.plan.pruning import plan_pruning
+from backstay.plan.pruning import plan_pruning, shared_with_neighbours, touched_sources
 from backstay.plan.replication import Seen, plan_preparation, plan_snapshots, see_route
+from backstay.plan.resolution import Round, plan_renames, plan_round
 from backstay.plan.transfers import Lane, plan_transfers
+from backstay.plan.yielding import plan_room
 from backstay.ports.clock import Clock
-from backstay.ports.host import HostPort
+from backstay.ports.host import HostPort, Progress
 from backstay.report.state import Outcome
 
 log = structlog.get_logger(__name__)
+
+ROUNDS = 8
+"""Five set a replica aside, four swap two names; the next pass goes on with what is left."""
+Rounds: TypeAlias = Callable[[Seen, Collection[str]], Round | None]
+"""The next round, from what is seen and the members that are done with."""
+
+
+_OF_THE_LINE = frozenset({Reason.SECRET_MISSING, Reason.HOST_KEY_CHANGED, Reason.KEY_REFUSED})
+"""What keeps a source from logging in to its target: no member is at fault or set apart for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +63,24 @@ class CycleHooks:
     start_lane: Callable[[Lane, Hands], None]
     """Begin streams that may outlast the pass."""
     failed: Callable[[Transfer, Conflict], None]
-    progress: Callable[[str, int], None]
-    """Called with a target dataset and the bytes that have moved into it."""
+    carry: Callable[[Pipe], AbstractContextManager[Progress]]
+    """The stream of the pipe is known while it runs, and told its progress."""
 
 
-async def go_on_alone(source: HostPort, alone: Alone, now: datetime) -> Done:
-    """The source has the local points that are due, and no more than the policy wants."""
+async def go_on_alone(source: HostPort, alone: Alone, now: datetime, pruning: asyncio.Lock) -> Done:
+    """The source has the local points that are due, and no more than the policy wants.
+
+    `pruning`: as of `Cycle`.
+    """
     done = await take_snapshots(source, plan_local_snapshots(alone, now, secrets.token_hex(2)))
     alone = replace(alone, source=with_made(alone.source, done.made))
-    pruned = await prune_side(source, plan_local_pruning(alone))
+    step = plan_local_pruning(alone)
+    if not (shared := shared_with_neighbours({s.dataset for s in step.snapshots}, alone.task)):
+        pruned = await prune_side(source, step)
+    else:
+        async with pruning:
+            fresh = await confirm_targets(alone.source, source, shared)
+            pruned = await prune_side(source, plan_local_pruning(replace(alone, source=fresh)))
     return replace(done, failures={**done.failures, **pruned.failures})
 
 
@@ -70,6 +94,8 @@ class Cycle:
     observation: RouteObservation
     clock: Clock
     hooks: CycleHooks
+    pruning: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of the source host: held from a fresh look at what other routes send, too, to its pruning."""
     failures: dict[str, Conflict] = field(default_factory=dict)
     unpruned: dict[str, Conflict] = field(default_factory=dict)
     """Dataset of either side → why something of it is still there that was to go."""
@@ -81,6 +107,10 @@ class Cycle:
 
         Raises `Unreachable` or `Refused` when nothing more is to be learnt in this pass.
         """
+        await self._make_room()
+        await self._in_rounds(plan_renames, "renaming")
+        await self._in_rounds(plan_round, "resolving")
+
         preparation = plan_preparation(self.seen)
         done = await prepare_target(
             self.hands, preparation.aborts, preparation.parents, preparation.postures
@@ -103,6 +133,44 @@ class Cycle:
         """What was done so far."""
         return Outcome(failures=self.failures, unpruned=self.unpruned, moved=self.moved)
 
+    async def _make_room(self) -> None:
+        """What somebody approved of is gone from the sources, or is among the failures."""
+        if (step := self._plan_room()) is None:
+            return
+        datasets = tuple(sorted(set(_datasets(step))))
+        async with self.pruning:
+            await self._look_at_sources(datasets)
+            if (step := self._plan_room()) is None:
+                return
+            log.info("yielding", route=str(self.route), sources=list(datasets))
+            done = await prune_side(self.hands.source, step)
+        for name, why in done.failures.items():
+            for dataset in datasets if name == self.hands.source.name else [_dataset_of(name)]:
+                said = replace(why, message=f"{name} is still there: {why.message}")
+                self.failures.setdefault(dataset, said)
+        await self._look_at_sources(datasets)
+
+    def _plan_room(self) -> Prune | None:
+        seen = self.seen
+        return plan_room(seen.task, seen.source, seen.target, self.clock.now())
+
+    async def _in_rounds(self, plan: Rounds, event: str) -> None:
+        """What a plan does to the target round by round is done, or is among the failures.
+
+        That is what somebody decided about replicas that diverged, and replicas that follow the
+        renames of their sources; those come first, so that nothing is seeded in their place.
+        """
+        for _ in range(ROUNDS):
+            planned = plan(self.seen, self.failures)
+            if planned is None:
+                return
+            log.info(event, route=str(self.route), members=sorted(planned.member_of.values()))
+            self.failures |= await carry_out(self.hands.target, planned)
+            self._look_again(target=await self._after_round(planned))
+
+    async def _after_round(self, _planned: Round) -> HostListing:
+        return await read_target(self.hands.target, self.seen.task)
+
     async def _transfer(self) -> None:
         plan = plan_transfers(self.seen)
         self.failures |= plan.conflicts
@@ -112,15 +180,29 @@ class Cycle:
         flying = {t.target_dataset: t.size_bytes for t in lanes}
         task = replace(self.seen.task, in_flight={**self.seen.task.in_flight, **flying})
         self.seen = replace(self.seen, task=task)
-        pipe = plan.increments
-        if not pipe.transfers:
+        pipes = plan.increments
+        if not pipes:
             return
-        log.info("sending", route=str(self.route), members=len(pipe.transfers))
-        outcome = await send_pipe(self.hands, pipe, self._progress_of(pipe))
-        self._look_again(
-            target=await self._read_target(tuple(t.target_dataset for t in pipe.transfers))
-        )
-        self._judge(pipe, outcome)
+        sent = tuple(t.target_dataset for pipe in pipes for t in pipe.transfers)
+        log.info("sending", route=str(self.route), members=len(sent))
+        outcomes = await self._send(pipes)
+        self._look_again(target=await self._read_target(sent))
+        for pipe, outcome in zip(pipes, outcomes, strict=True):
+            self._judge(pipe, outcome)
+
+    async def _send(self, pipes: tuple[Pipe, ...]) -> list[PipeOutcome]:
+        """All pipes have ended, each as it could; raises the first failure of a side after that."""
+        ends = await asyncio.gather(*map(self._send_one, pipes), return_exceptions=True)
+        outcomes = []
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+            outcomes.append(end)
+        return outcomes
+
+    async def _send_one(self, pipe: Pipe) -> PipeOutcome:
+        with self.hooks.carry(pipe) as progress:
+            return await send_pipe(self.hands, pipe, progress)
 
     async def _prune(self) -> None:
         """What could not go is said at its dataset, all of a side when its request failed.
@@ -128,14 +210,20 @@ class Cycle:
         What others hold, clone or use is passed over: they have a right to.
         """
         plan = plan_pruning(self.seen)
-        done = await prune_sides(self.hands, plan.source, plan.target)
+        if shared := shared_with_neighbours(touched_sources(plan, self.seen), self.seen.task):
+            async with self.pruning:
+                await self._look_at_sources(shared)
+                plan = plan_pruning(self.seen)
+                done = await prune_sides(self.hands, plan.source, plan.target)
+        else:
+            done = await prune_sides(self.hands, plan.source, plan.target)
         sides = ((self.hands.source, plan.source), (self.hands.target, plan.target))
         for name, why in done.failures.items():
             if why.reason == Reason.SOURCE_BUSY:
                 continue
             said = replace(why, message=f"{name} was not pruned: {why.message}")
             of_host = [d for host, step in sides if host.name == name for d in _datasets(step)]
-            for dataset in of_host or [re.split("[@#]", name)[0]]:
+            for dataset in of_host or [_dataset_of(name)]:
                 self.unpruned.setdefault(dataset, said)
         if done.failures:
             item, first = next(iter(done.failures.items()))
@@ -151,6 +239,8 @@ class Cycle:
     def _judge(self, pipe: Pipe, outcome: PipeOutcome) -> None:
         """What the target holds counts, not exit codes (rule *Commit truth*)."""
         pair_of = {m.target: m.pair for m in self.seen.members}
+        for sentence in outcome.left_out:
+            log.warning("transport-left-out", route=str(self.route), why=sentence)
         share = outcome.sent_bytes // max(len(pipe.transfers), 1)
         missing = missing_transfers(pipe, self.seen.target)
         arrived = Counter(pair_of[t.target_dataset] for t in pipe.transfers if t not in missing)
@@ -159,8 +249,16 @@ class Cycle:
         if missing:
             # The first one ended the pipe; those behind it were never tried.
             why = why_missing(missing[0], outcome)
+            if why.reason in _OF_THE_LINE:
+                self.failures |= {t.target_dataset: why for t in missing}
+                return
             self.hooks.failed(missing[0], why)
             self.failures[missing[0].target_dataset] = why
+
+    async def _look_at_sources(self, datasets: tuple[str, ...]) -> None:
+        """Another route may have pruned what we just sent, or be sending what we would prune."""
+        source = await confirm_targets(self.seen.source, self.hands.source, datasets)
+        self._look_again(source=source)
 
     async def _read_target(self, datasets: tuple[str, ...]) -> HostListing:
         return await confirm_targets(self.seen.target, self.hands.target, datasets)
@@ -180,12 +278,10 @@ class Cycle:
     def _note(self, done: Done) -> None:
         self.failures |= done.failures
 
-    def _progress_of(self, pipe: Pipe) -> Callable[[int, int], None]:
-        def report(index: int, moved: int) -> None:
-            self.hooks.progress(pipe.transfers[index].target_dataset, moved)
-
-        return report
-
 
 def _datasets(step: Prune) -> list[str]:
     return [s.dataset for s in step.snapshots] + [b.dataset for b in step.bookmarks]
+
+
+def _dataset_of(name: str) -> str:
+    return re.split("[@#]", name)[0]

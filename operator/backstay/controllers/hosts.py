@@ -19,6 +19,7 @@ from backstay.ports.host import Endpoint, HostDirectory, HostPort
 from backstay.ports.kube import KubePort
 
 PRIVATE_KEY = "ssh-privatekey"
+DATA_KEY = "data-privatekey"
 SECRET_KEPT_S = 300.0
 """A pass logs in with a Secret that is no older. Sites look each minute and want a newer one, so
 that a pass finds it read already, and a key that was changed is in use after a minute."""
@@ -37,10 +38,11 @@ class _Claim:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A Site's private key as read for one state of its spec."""
+    """A Site's keys as read for one state of its spec; the data key may be absent."""
 
     asked: object
     private_key: bytes = field(repr=False)
+    data_key: bytes | None = field(repr=False)
     read_s: float
 
 
@@ -76,6 +78,7 @@ class HostFinder:
         host = find_host(site, key.host)
         if host is None:
             raise Stalled(Reason.HOST_MISSING, f"Site {key.site} has no host {key.host}")
+        keys = await self._keys_of(site, within_s)
         return self._directory.open(
             Endpoint(
                 name=str(key),
@@ -83,8 +86,11 @@ class HostFinder:
                 port=host.port,
                 user=host.user,
                 host_keys=tuple(host.host_keys),
-                private_key=await self._private_key(site, within_s),
+                private_key=keys.private_key,
                 installed=host.program == "Installed",
+                data_address=host.replication_address or "",
+                data_port=host.replication_port or 0,
+                data_key=keys.data_key,
             )
         )
 
@@ -92,8 +98,8 @@ class HostFinder:
         """The host did not admit the key of its Site: it is read anew before the next login."""
         self._keys.pop((key.namespace, key.site), None)
 
-    async def _private_key(self, site: Site, within_s: float) -> bytes:
-        """The key of the Site's Secret: one read serves all hosts until it is too old.
+    async def _keys_of(self, site: Site, within_s: float) -> _Kept:
+        """The keys of the Site's Secret: one read serves all hosts until it is too old.
 
         A missing one is looked for each time: somebody may create it at any moment.
         """
@@ -104,7 +110,7 @@ class HostFinder:
             now_s = self._clock.monotonic_s()
             kept = self._keys.get(place)
             if kept is not None and kept.asked == asked and now_s - kept.read_s <= within_s:
-                return kept.private_key
+                return kept
             secret = await self._kube.get_secret(meta.namespace, name)
             if secret is None or PRIVATE_KEY not in secret:
                 self._keys.pop(place, None)
@@ -114,8 +120,9 @@ class HostFinder:
                     f"{PRIVATE_KEY}: create it with the key that the hosts of Site {meta.name} "
                     f"admit",
                 )
-            self._keys[place] = _Kept(asked, secret[PRIVATE_KEY], now_s)
-            return secret[PRIVATE_KEY]
+            kept = _Kept(asked, secret[PRIVATE_KEY], secret.get(DATA_KEY), now_s)
+            self._keys[place] = kept
+            return kept
 
     def receive_roots(self, key: HostKey) -> tuple[str, ...]:
         """The receive roots that the Site gives the host."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import structlog
 
 from backstay.act.route import Hands, missing_transfers, send_pipe, why_missing
 from backstay.api.words import Reason
+from backstay.controllers.underway import Sent, Stream
 from backstay.domain.errors import BackstayError
 from backstay.domain.pairs import Conflict, HostKey, Moved, Route
 from backstay.domain.steps import Pipe, Resume, Seed, Transfer
@@ -24,6 +27,9 @@ share. Seeds may take days, so increments beside passes have places of their own
 """
 
 
+Carry: TypeAlias = Callable[[Route, Sent], AbstractContextManager[Stream]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneEnd:
     """How a lane ended: whose targets it carried, and the first that did not arrive, and why.
@@ -34,7 +40,7 @@ class LaneEnd:
     route: Route
     owners: Mapping[str, tuple[str, str]]
     """Target dataset → (pair, member)."""
-    failed_target: str | None = None
+    failed: Transfer | None = None
     why: Conflict | None = None
     moved: Mapping[str, Moved] = field(default_factory=dict)
 
@@ -55,13 +61,10 @@ class _Run:
 class Lanes:
     """Runs lanes beside the passes; a target dataset is in at most one lane."""
 
-    def __init__(
-        self,
-        ended: Callable[[LaneEnd], None],
-        progress: Callable[[Route, str, int], None],
-    ) -> None:
+    def __init__(self, ended: Callable[[LaneEnd], None], carry: Carry) -> None:
+        """`carry` makes a stream known from its first pipe to the end of its last one."""
         self._ended = ended
-        self._progress = progress
+        self._carry = carry
         self._slots: dict[tuple[Route, bool], asyncio.Semaphore] = {}
         """By route and whether seeds are meant."""
         self._tasks: dict[asyncio.Task[None], _Run] = {}
@@ -117,33 +120,36 @@ class Lanes:
             await asyncio.wait(chosen, timeout=30)
 
     async def _run(self, run: _Run, hands: Hands) -> None:
-        failed: tuple[str | None, Conflict | None] = (None, None)
+        failed: tuple[Transfer | None, Conflict | None] = (None, None)
         kind = run.route, _has_seed(run.lane)
         async with self._slots.setdefault(kind, asyncio.Semaphore(LANES_A_ROUTE)):
-            for pipe in run.lane.pipes:
-                why = await self._send(run, pipe, hands)
-                if why is not None:
-                    failed = pipe.transfers[0].target_dataset, why
-                    break
+            sent = Sent(tuple(_transfers(run.lane)), run.owners, is_seed=kind[1])
+            with self._carry(run.route, sent) as stream:
+                for pipe in run.lane.pipes:
+                    why = await self._send(run, pipe, hands, stream)
+                    if why is not None:
+                        failed = pipe.transfers[0], why
+                        break
         end = LaneEnd(
             route=run.route,
             owners=run.owners,
-            failed_target=failed[0],
+            failed=failed[0],
             why=failed[1],
             moved=run.moved,
         )
         # After this callback the task counts as ended, so that the pass it rings sees it gone.
         asyncio.get_running_loop().call_soon(self._ended, end)
 
-    async def _send(self, run: _Run, pipe: Pipe, hands: Hands) -> Conflict | None:
+    async def _send(self, run: _Run, pipe: Pipe, hands: Hands, stream: Stream) -> Conflict | None:
         """Why the pipe's only member did not arrive; None when it was read back at the target."""
         transfer = pipe.transfers[0]
         target = transfer.target_dataset
 
         def progress(_index: int, moved: int) -> None:
             run.to_come[target] = max(transfer.size_bytes - moved, 0)
-            self._progress(run.route, target, moved)
+            stream.progress(target, moved)
 
+        stream.next(target)
         try:
             outcome = await send_pipe(hands, pipe, progress)
             listing = await hands.target.survey(SurveyRequest(roots=((target, False),), sync=False))
@@ -156,6 +162,8 @@ class Lanes:
                 reason=Reason.INTERNAL_ERROR,
                 message=f"a fault of backstay itself, please report it: {bug!r}",
             )
+        for sentence in outcome.left_out:
+            log.warning("transport-left-out", route=str(run.route), why=sentence)
         if not missing_transfers(pipe, listing):
             run.to_come[target] = 0
             pair, _ = run.owners[target]

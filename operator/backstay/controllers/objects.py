@@ -21,6 +21,7 @@ from backstay.controllers.keys import Key, ObjectKey
 from backstay.controllers.registry import Entry, Invalid
 from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import Shares
+from backstay.controllers.site import concerned
 from backstay.domain.errors import BackstayError, Stalled
 from backstay.domain.pairs import Conflict, HostKey
 from backstay.plan.resolve import ResolvedPair, policy_conflict
@@ -45,6 +46,10 @@ PATIENCE_S: Mapping[str, float] = {
 }
 HELLO_DEADLINE_S = 45.0
 """A host that is fed the program through a slow link for the first time needs some seconds."""
+STREAM_LOOK_S = 10.0
+"""A stream that stops is said within half a minute. The look is at memory alone."""
+CLOCK_SET_S = 1.0
+"""A clock that is slewed gains less than this from one look at a Site to the next."""
 POLICY_LOOK_S = 3600.0
 """Exceptions run out by the day."""
 
@@ -82,8 +87,10 @@ class ObjectRuns:
         self._clock = clock
         self._farewell = farewell
         self._hooks = hooks
-        self._greeted: set[str] = set()
-        """Sites, by uid, whose hosts were asked once."""
+        self._greeted: dict[str, float] = {}
+        """Sites, by uid, whose hosts were asked → how far our wall clock was from the other one."""
+        self._unheld: set[ObjectKey] = set()
+        """Pairs that could not be held when they were looked at last."""
 
     async def run(self, key: ObjectKey) -> Again | None:
         """The object's status is true as of now; returns when it must be looked at again.
@@ -93,6 +100,7 @@ class ObjectRuns:
         entry = self._registry.entry(key)
         if entry is None:
             if key.kind == ReplicationPair.info.kind:
+                self._unheld.discard(key)
                 await self._farewell.gone(key)
             return None
         try:
@@ -133,6 +141,10 @@ class ObjectRuns:
             return await self._farewell.run(entry, pair)
         resolved = self._shares.resolve(entry.ref.namespace, entry.ref.name)
         assert resolved is not None
+        if isinstance(resolved, Conflict):
+            self._unheld.add(entry.key)
+        else:
+            self._unheld.discard(entry.key)
         is_done = True
         if isinstance(resolved, ResolvedPair):
             if FINALIZER not in entry.finalizers:
@@ -159,7 +171,7 @@ class ObjectRuns:
         rpo_s = float(facts.rpo_s) if facts.rpo_s is not None else None
         self._sink.publish(entry.ref, status.document(), rpo_s=rpo_s)
         self._hooks.viewed(entry.key, facts)
-        return self._until_breach(facts, before)
+        return self._next_judgement(facts, before)
 
     def _refused(self, entry: Entry, pair: ReplicationPair, refused: Stalled) -> Again:
         """The pair says why it cannot be held, and is not begun: rights may be given later."""
@@ -202,15 +214,19 @@ class ObjectRuns:
             states=self._shares.book.pair_states(key, resolved.shares),
             interval_s=resolved.interval_s,
             durations_s=tuple(self._shares.book.durations_s(r) for r in resolved.shares),
+            streams=self._shares.book.streams_of(key),
         )
 
-    def _until_breach(self, facts: PairFacts, before: ReplicationPairStatus) -> Again | None:
-        """RPOMet turns false by the clock, also when no pass ends."""
+    def _next_judgement(self, facts: PairFacts, before: ReplicationPairStatus) -> Again | None:
+        """RPOMet turns false by the clock, also when no pass ends; a stream may come to a stop."""
+        waits = [STREAM_LOOK_S] if facts.streams else []
+        if facts.suspended:
+            waits.append(SITE_LOOK_S)  # no pass judges it, and its lag grows
         recovery = recovery_of(facts, before)
-        if recovery is None or facts.rpo_s is None:
-            return None
-        left = facts.rpo_s - (self._now() - recovery.time).total_seconds()
-        return Again(in_s=left + 0.5) if left >= 0 else None
+        if recovery is not None and facts.rpo_s is not None:
+            left = facts.rpo_s - (self._now() - recovery.time).total_seconds()
+            waits += [left + 0.5] if left >= 0 else []
+        return Again(in_s=min(waits)) if waits else None
 
     def _policy(self, entry: Entry, policy: ProtectionPolicy) -> Again:
         mine = [
@@ -239,7 +255,6 @@ class ObjectRuns:
             before = first_site_status(names, generation=entry.generation, now=self._now())
             self._sink.publish(entry.ref, before.document(), rpo_s=None)
         views = await asyncio.gather(*(self._greet(key) for key in keys))
-        self._greeted.add(entry.ref.uid)
         status = site_status(
             before,
             views,
@@ -248,7 +263,7 @@ class ObjectRuns:
             now=self._now(),
         )
         self._sink.publish(entry.ref, status.document(), rpo_s=None)
-        self._wake_pairs(namespace, name)
+        self._wake_pairs(entry)
         return Again(in_s=self._next_look_s(entry, dict(zip(keys, views, strict=True))))
 
     def _next_look_s(self, entry: Entry, seen: Mapping[HostKey, HostView]) -> float:
@@ -266,11 +281,18 @@ class ObjectRuns:
                     self._hooks.ring(route)
         return min(pauses)
 
-    def _wake_pairs(self, namespace: str, site: str) -> None:
-        """Pairs of the Site are judged anew: what their last pass could not see may be there."""
-        for pair in self._registry.pairs():
-            if pair.metadata.namespace == namespace and site in pair.spec.sites:
-                self._hooks.ring(ObjectKey("ReplicationPair", namespace, pair.metadata.name))
+    def _wake_pairs(self, site: Entry) -> None:
+        """Pairs that were refused are looked at anew: what stood in their way may be gone.
+
+        All of the Site are when our wall clock was set, for it tells the age of their points.
+        """
+        offset_s = self._now().timestamp() - self._clock.monotonic_s()
+        before_s = self._greeted.get(site.ref.uid, offset_s)
+        self._greeted[site.ref.uid] = offset_s
+        was_set = abs(offset_s - before_s) > CLOCK_SET_S
+        for key in concerned(site, self._registry):
+            if key in self._unheld or (was_set and key != site.key):
+                self._hooks.ring(key)
 
     async def _greet(self, key: HostKey) -> HostView:
         try:

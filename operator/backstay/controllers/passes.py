@@ -7,7 +7,8 @@ decides is in `plan`; what it does, in `act`; here is only the order of things.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import structlog
@@ -18,6 +19,7 @@ from backstay.controllers.cycle import Cycle, CycleHooks, go_on_alone
 from backstay.controllers.lanes import LaneEnd, Lanes
 from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import RouteShare, Shares
+from backstay.controllers.underway import Owners, Sent, Stream
 from backstay.domain.errors import Refused, Stalled, Unreachable, Waiting
 from backstay.domain.pairs import (
     Conflict,
@@ -28,7 +30,7 @@ from backstay.domain.pairs import (
     RouteTask,
     Unseen,
 )
-from backstay.domain.steps import Transfer
+from backstay.domain.steps import Pipe, Transfer
 from backstay.domain.zfs import HostListing
 from backstay.observe.route import observe_route
 from backstay.plan.direction import replicas_alone, reversed_pairs
@@ -37,8 +39,9 @@ from backstay.plan.members import expand_members, has_member
 from backstay.plan.replication import Seen, decide_groups, lineage_of, see_route
 from backstay.plan.transfers import Lane
 from backstay.ports.clock import Clock
-from backstay.ports.host import HostPort, TransferPort
+from backstay.ports.host import HostPort, Progress, TransferPort
 from backstay.report.state import Outcome, RouteView, pair_states
+from backstay.report.underway import SHOWN_AFTER_S
 
 log = structlog.get_logger(__name__)
 
@@ -52,8 +55,8 @@ class PassHooks:
     """Called with the key of a pair whose state is new."""
     superseded: Callable[[int], None]
     """Called with a higher term of ours that a host knows."""
-    progress: Callable[[Route, str, int], None] = lambda _route, _target, _bytes: None
-    """Called with the bytes that have moved into a target dataset."""
+    judge_in: Callable[[str, float], None] = lambda _pair, _seconds: None
+    """Called with the key of a pair that is to be judged again in so many seconds."""
 
 
 class RoutePasses:
@@ -69,7 +72,8 @@ class RoutePasses:
         self._book = shares.book
         self._hooks = hooks
         self._locks: dict[Route, asyncio.Lock] = {}
-        self.lanes = Lanes(self._lane_ended, hooks.progress)
+        self.lanes = Lanes(self._lane_ended, self._carry)
+        self._pruning: dict[HostKey, asyncio.Lock] = {}
 
     def alone(self, route: Route) -> asyncio.Lock:
         """Held while anything works on the route: passes, and the farewell of a pair."""
@@ -156,6 +160,7 @@ class RoutePasses:
             observation=observation,
             clock=self._clock,
             hooks=self._cycle_hooks(route, seen),
+            pruning=self._pruning_of(route.source),
             moved=self._book.moved_since(route, [pair.key for pair in task.pairs]),
         )
         cut_short = None
@@ -193,13 +198,17 @@ class RoutePasses:
                 if state.ever_seen
             },
         )
-        done = await go_on_alone(source, alone, self._clock.now())
+        pruning = self._pruning_of(route.source)
+        done = await go_on_alone(source, alone, self._clock.now(), pruning)
         made = {one.dataset for one in done.made}
         for pair in task.pairs:
             if any(m.source in made for m in expand_members(pair, alone.source)):
                 self._book.alone_at[pair.key, route] = now_s
         for name, why in done.failures.items():
             log.warning("local-point-failed", route=str(route), item=name, reason=why.reason)
+
+    def _pruning_of(self, source: HostKey) -> asyncio.Lock:
+        return self._pruning.setdefault(source, asyncio.Lock())
 
     def _seen_forwards(
         self, route: Route, task: RouteTask, observation: RouteObservation
@@ -236,22 +245,34 @@ class RoutePasses:
         owners = {m.target: (m.pair, m.name) for m in seen.members}
 
         def failed(transfer: Transfer, why: Conflict) -> None:
-            target = transfer.target_dataset
-            self._fail(route, target, owners[target], why)
+            self._fail(route, transfer, owners[transfer.target_dataset], why)
 
         return CycleHooks(
             start_lane=lambda lane, hands: self.lanes.start(
                 route, self._patient(route, lane), hands, owners
             ),
             failed=failed,
-            progress=lambda target, moved: self._hooks.progress(route, target, moved),
+            carry=lambda pipe: self._carry_increments(route, pipe, owners),
         )
 
+    @contextmanager
+    def _carry_increments(self, route: Route, pipe: Pipe, owners: Owners) -> Iterator[Progress]:
+        sent = Sent(pipe.transfers, owners, in_pass=True)
+        with self._carry(route, sent) as stream:
+            yield lambda index, moved: stream.progress(pipe.transfers[index].target_dataset, moved)
+
+    @contextmanager
+    def _carry(self, route: Route, sent: Sent) -> Iterator[Stream]:
+        """While it runs, its pairs are judged now and then: one that stands still is silent."""
+        stream = Stream(route, sent, self._clock)
+        for pair in stream.pairs:
+            self._hooks.judge_in(pair, SHOWN_AFTER_S)
+        with self._book.underway.carrying(stream):
+            yield stream
+
     def _patient(self, route: Route, lane: Lane) -> Lane:
-        """The lane, with what is known of failures so far: a slow disk needs more time."""
-        counts = [
-            self._book.failed_before(route, pipe.transfers[0].target_dataset) for pipe in lane.pipes
-        ]
+        """The lane, with how often it stood still where it begins: a slow disk needs more time."""
+        counts = [self._book.stalls(route, pipe.transfers[0]) for pipe in lane.pipes]
         pipes = zip(lane.pipes, counts, strict=True)
         return Lane(pipes=tuple(replace(pipe, failed_before=count) for pipe, count in pipes))
 
@@ -275,14 +296,19 @@ class RoutePasses:
 
     def _lane_ended(self, end: LaneEnd) -> None:
         """A background stream has ended: what it brought is found by the next pass."""
-        if end.failed_target is not None and end.why is not None:
-            self._fail(end.route, end.failed_target, end.owners[end.failed_target], end.why)
+        if end.failed is not None and end.why is not None:
+            self._fail(end.route, end.failed, end.owners[end.failed.target_dataset], end.why)
         self._book.moved |= {(pair, end.route): moved for pair, moved in end.moved.items()}
         self._shares.wake(end.route, {pair for pair, _ in end.owners.values()})
         self._hooks.ring(end.route)
 
-    def _fail(self, route: Route, target: str, member: tuple[str, str], why: Conflict) -> None:
+    def _fail(
+        self, route: Route, transfer: Transfer, member: tuple[str, str], why: Conflict
+    ) -> None:
+        target = transfer.target_dataset
         self._book.failed((route, target), member, why, self._clock.monotonic_s())
+        if why.reason == Reason.TRANSFER_STALLED:
+            self._book.stood_still(route, transfer)
         log.warning("member-failed", route=str(route), target=target, reason=why.reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
-from backstay.api.kinds import REQUESTED_AT
+from backstay.api.kinds import REQUESTED_AT, RESOLVE, YIELD
 from backstay.api.v1alpha1 import KINDS, ProtectionPolicy, ReplicationPair, Site, problems
 from backstay.controllers.keys import ObjectKey
 from backstay.ports.kube import Body, ObjectRef
@@ -40,6 +41,8 @@ class Entry:
     finalizers: tuple[str, ...]
     value: Parsed | Invalid
     status: Mapping[str, Any]
+    approvals: tuple[str | None, ...] = ()
+    """What somebody decided about replicas that diverged, and about room for a rollback."""
 
     @property
     def key(self) -> ObjectKey:
@@ -49,8 +52,14 @@ class Entry:
     def asks_for_more_than(self, other: Entry | None) -> bool:
         """Whether somebody wants something new, as against an echo of a write of our own."""
         return other is None or (
-            (self.ref.uid, self.generation, self.deleting, self.requested_at)
-            != (other.ref.uid, other.generation, other.deleting, other.requested_at)
+            (self.ref.uid, self.generation, self.deleting, self.requested_at, self.approvals)
+            != (
+                other.ref.uid,
+                other.generation,
+                other.deleting,
+                other.requested_at,
+                other.approvals,
+            )
         )
 
 
@@ -73,6 +82,7 @@ def parse(kind: str, body: Body) -> Entry:
         uid=metadata.get("uid", ""),
     )
     generation = int(metadata.get("generation", 0))
+    annotations = metadata.get("annotations") or {}
     asked = {field: body[field] for field in ("apiVersion", "kind", "spec") if field in body}
     value: Parsed | Invalid
     try:
@@ -83,10 +93,11 @@ def parse(kind: str, body: Body) -> Entry:
         ref=ref,
         generation=generation,
         deleting="deletionTimestamp" in metadata,
-        requested_at=(metadata.get("annotations") or {}).get(REQUESTED_AT),
+        requested_at=annotations.get(REQUESTED_AT),
         finalizers=tuple(metadata.get("finalizers") or ()),
         value=value,
         status=body.get("status") or {},
+        approvals=(annotations.get(RESOLVE), annotations.get(YIELD)),
     )
 
 
@@ -110,6 +121,8 @@ class Registry:
         self._heals: list[Heal] = []
         self.revision = 0
         """Grows whenever an object comes, goes or asks for something new."""
+        self._changed: dict[ObjectKey, int] = {}
+        """At which revision each name changed last, in this order; also of what is gone."""
 
     def put(self, kind: str, body: Body) -> bool:
         """The object is known as the body says; True when it asks for something new."""
@@ -125,7 +138,7 @@ class Registry:
         if known is None or known.ref.uid != ref.uid:
             return False
         del self._kinds[key.kind][key]
-        self.revision += 1
+        self._note(key)
         return True
 
     def observe_status(self, ref: ObjectRef, status: Mapping[str, Any]) -> None:
@@ -147,19 +160,19 @@ class Registry:
         finally:
             self._heals.remove(heal)
 
-    def heal(self, heal: Heal, bodies: Iterable[Body]) -> tuple[list[Entry], list[Entry]]:
+    def heal(self, heal: Heal, entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
         """The registry equals a complete LIST, but for what events touched meanwhile.
 
         Returns the entries that ask for something new, and the ghosts that were dropped.
         """
         known = self._kinds[heal.kind]
-        listed = {entry.key: entry for entry in (parse(heal.kind, body) for body in bodies)}
+        listed = {entry.key: entry for entry in entries}
         ghosts = [
             entry for key, entry in known.items() if key not in listed and key not in heal.touched
         ]
         for ghost in ghosts:
             del known[ghost.key]
-            self.revision += 1
+            self._note(ghost.key)
         changed = [
             entry
             for entry in listed.values()
@@ -170,6 +183,13 @@ class Registry:
     def entry(self, key: ObjectKey) -> Entry | None:
         """The object of that name as last observed."""
         return self._kinds[key.kind].get(key)
+
+    def changed_since(self, revision: int) -> list[ObjectKey]:
+        """What came, went or asked for something new after that revision, oldest change first."""
+        newer = itertools.takewhile(
+            lambda item: item[1] > revision, reversed(self._changed.items())
+        )
+        return [key for key, _ in newer][::-1]
 
     def entries(self, kind: str) -> tuple[Entry, ...]:
         """All objects of a kind."""
@@ -208,8 +228,14 @@ class Registry:
         before = self.entry(entry.key)
         self._kinds[entry.ref.kind][entry.key] = entry
         has_news = entry.asks_for_more_than(before)
-        self.revision += has_news
+        if has_news:
+            self._note(entry.key)
         return has_news
+
+    def _note(self, key: ObjectKey) -> None:
+        self.revision += 1
+        self._changed.pop(key, None)
+        self._changed[key] = self.revision
 
     def _touch(self, key: ObjectKey) -> None:
         for heal in self._heals:

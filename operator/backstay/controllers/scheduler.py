@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -59,12 +59,12 @@ class Limits(Generic[K]):
 class SchedulerWatch(Protocol):
     """Who wants to know what the scheduler does, for metrics."""
 
-    def run_started(self, late_s: float) -> None:
-        """A run has started so many seconds after it was due."""
+    def run_started(self, key: Any, late_s: float) -> None:
+        """A run of the key has started so many seconds after it was due."""
         ...
 
-    def run_ended(self, duration_s: float) -> None:
-        """A run has ended, however it did."""
+    def run_ended(self, key: Any, duration_s: float) -> None:
+        """A run of the key has ended, however it did."""
         ...
 
 
@@ -152,6 +152,10 @@ class Scheduler(Generic[K]):
     def ring(self, key: K) -> None:
         """The key is due now, after a moment in which more may come that one run serves."""
         self.due_at(key, self._clock.monotonic_s() + self._limits.calm_s(key))
+
+    def ring_in(self, key: K, seconds: float) -> None:
+        """The key is due in so many seconds, or earlier if it already was."""
+        self.due_at(key, self._clock.monotonic_s() + seconds)
 
     def due_at(self, key: K, monotonic_s: float) -> None:
         """The key is due at that time, or earlier if it already was."""
@@ -268,12 +272,12 @@ class Scheduler(Generic[K]):
         )
 
     def _start(self, key: K, slot: _Slot, now: float) -> None:
-        self._watch.run_started(max(0.0, now - (slot.due or now)))
+        self._watch.run_started(key, max(0.0, now - (slot.due or now)))
         slot.due, slot.started = None, now
         self._running += 1
         resources = tuple(self._limits.resources(key))
         self._busy.update(resources)
-        slot.task = asyncio.create_task(_await(self._run(key)), name=f"run {key}")
+        slot.task = asyncio.create_task(_await(self._run, key), name=f"run {key}")
         slot.task.add_done_callback(lambda done: self._ended(key, slot, resources, done))
 
     def _ended(
@@ -286,7 +290,7 @@ class Scheduler(Generic[K]):
         now = self._clock.monotonic_s()
         self._running -= 1
         self._busy.subtract(resources)
-        self._watch.run_ended(now - slot.started)
+        self._watch.run_ended(key, now - slot.started)
         slot.task, slot.interrupted = None, False
         rung, slot.due = slot.due, None
         again = self._judge(key, slot, task)
@@ -331,5 +335,6 @@ class Scheduler(Generic[K]):
         return full * self._dice.uniform(0.5, 1.0)
 
 
-async def _await(outcome: Awaitable[Outcome]) -> Outcome:
-    return await outcome
+async def _await(run: Callable[[K], Awaitable[Outcome]], key: K) -> Outcome:
+    # One that is cancelled before its first step has nothing that was never awaited.
+    return await run(key)

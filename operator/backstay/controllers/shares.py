@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from backstay.api.kinds import REQUESTED_AT
+from backstay.api.kinds import REQUESTED_AT, RESOLVE, YIELD
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
-from backstay.api.v1alpha1.site import Site
 from backstay.api.values import duration_seconds
 from backstay.api.words import Reason
 from backstay.controllers.book import Book
 from backstay.controllers.hosts import HostFinder
+from backstay.controllers.index import PairIndex, sites_of
 from backstay.controllers.registry import Registry
 from backstay.controllers.scheduler import Again
-from backstay.domain.pairs import Conflict, HostKey, PairState, PairTask, Route, RouteTask
-from backstay.plan.claims import refused_claims
-from backstay.plan.resolve import ResolvedPair, resolve_pair
+from backstay.domain.pairs import (
+    Chained,
+    Conflict,
+    HostKey,
+    PairState,
+    PairTask,
+    Route,
+    RouteTask,
+)
+from backstay.domain.zfs import Guid
+from backstay.plan.resolve import ResolvedPair
 
 LOOK_S = 60.0
 """After a pass that brought nothing: the pools are looked at this often to find what a human or a
@@ -42,43 +50,11 @@ class Shares:
         self.book = book
         self.short_id = short_id
         self._awake: set[tuple[Route, str]] = set()
-        self._refused: dict[str, Conflict] = {}
-        self._refused_at: object = None
-        self._index: dict[Route, list[ResolvedPair]] = {}
-        self._sources: dict[HostKey, list[tuple[Route, PairTask]]] = {}
-        self._indexed_at: object = None
+        self._index = PairIndex(registry, book.active_site)
 
     def resolve(self, namespace: str, name: str) -> ResolvedPair | Conflict | None:
         """The pair with its routes, why it has none, or None when there is no such valid pair."""
-        pair = self.registry.pair(namespace, name)
-        return None if pair is None else self._resolve(pair, self._claims())
-
-    def _resolve(
-        self, pair: ReplicationPair, claims: Mapping[str, Conflict]
-    ) -> ResolvedPair | Conflict:
-        namespace = pair.metadata.namespace
-        key = f"{namespace}/{pair.metadata.name}"
-        return claims.get(key) or resolve_pair(
-            pair,
-            self.registry.policy(namespace, pair.spec.policy_ref.name),
-            self._sites_of(pair),
-            active_site=self.book.active_site.get(key),
-        )
-
-    def _sites_of(self, pair: ReplicationPair) -> dict[str, Site]:
-        """Those of the pair's two Sites that exist, in the order of the spec."""
-        found = {
-            name: self.registry.site(pair.metadata.namespace, name) for name in pair.spec.sites
-        }
-        return {name: site for name, site in found.items() if site is not None}
-
-    def _claims(self) -> dict[str, Conflict]:
-        """The pairs whose targets belong to older ones, judged anew when anything changed."""
-        at = self._moment()
-        if self._refused_at != at:
-            self._refused = refused_claims(self.registry.pairs(), self.book.active_site)
-            self._refused_at = at
-        return self._refused
+        return self._index.pair(f"{namespace}/{name}")
 
     def rpo_s(self, pair: ReplicationPair) -> int | None:
         """The RPO of the pair's policy, if there is one, whatever else is wrong with the pair."""
@@ -91,33 +67,11 @@ class Shares:
 
     def on_route(self, route: Route) -> list[ResolvedPair]:
         """The pairs with a share of the route that are neither suspended nor being deleted."""
-        at = self._moment()
-        if self._indexed_at != at:
-            self._resolve_all()
-            self._indexed_at = at
-        return self._index.get(route, [])
+        return self._index.on_route(route)
 
-    def _resolve_all(self) -> None:
-        """What `on_route` says of each route: with 10,000 pairs it is asked too often to look.
-
-        A suspended pair is on no route, but it still wants its points at the source.
-        """
-        self._index, self._sources = {}, {}
-        claims = self._claims()
-        for pair in self.registry.pairs():
-            if pair.metadata.deletion_timestamp is not None:
-                continue
-            resolved = self._resolve(pair, claims)
-            if isinstance(resolved, Conflict):
-                continue
-            for route, task in resolved.shares.items():
-                self._sources.setdefault(route.source, []).append((route, task))
-                if not resolved.suspended:
-                    self._index.setdefault(route, []).append(resolved)
-
-    def _moment(self) -> object:
-        """Equal as long as every pair resolves to the same."""
-        return self.registry.revision, dict(self.book.active_site)
+    def at_source(self, host: HostKey) -> tuple[tuple[Route, PairTask], ...]:
+        """All that is asked of a source host, by route; of suspended pairs, too."""
+        return tuple(self._index.at_source(host))
 
     def due(self, route: Route, now: datetime, now_s: float) -> RouteShare | None:
         """What a pass now would serve; None when nothing is on the route any more.
@@ -142,18 +96,51 @@ class Shares:
                 receive_roots=self.finder.receive_roots(route.target),
                 short_id=self.short_id,
                 pairs=tasks,
-                neighbours=self._neighbours(route, {r.key for r in chosen}),
+                neighbours=self.neighbours(route, {r.key for r in chosen}),
+                chained=self._chained(route, tasks),
             ),
             marks={r.key: self._mark(r.key) for r in chosen},
         )
 
-    def _neighbours(self, route: Route, served: Collection[str]) -> tuple[PairTask, ...]:
+    def neighbours(self, route: Route, served: Collection[str]) -> tuple[PairTask, ...]:
         """All that is asked of the route's source host but what a pass now serves."""
         return tuple(
             task
-            for other, task in self._sources.get(route.source, [])
+            for other, task in self._index.at_source(route.source)
             if other != route or task.key not in served
         )
+
+    def _feeding(
+        self, route: Route, tasks: Collection[PairTask]
+    ) -> list[tuple[Route, PairTask, frozenset[str]]]:
+        """The pairs that send to sources of these, with the targets that they send to."""
+        served = {task.key for task in tasks}
+        sources = {e.source for task in tasks for e in task.entries}
+        at_or_above = {name for source in sources for name in _upwards(source)}
+        found = []
+        for other, task in self._index.at_target(route.source):
+            targets = frozenset(
+                e.target
+                for e in task.entries
+                if e.target in at_or_above or not sources.isdisjoint(_upwards(e.target))
+            )
+            if targets and task.key not in served:
+                found.append((other, task, targets))
+        return found
+
+    def _chained(self, route: Route, tasks: tuple[PairTask, ...]) -> Chained:
+        """What the route's sources are to other pairs."""
+        feeding = self._feeding(route, tasks)
+        targets = frozenset(target for _, _, names in feeding for target in names)
+        upstream: dict[str, tuple[Guid, datetime]] = {}
+        for other, task, _ in feeding:
+            state = self.book.states.get((task.key, other))
+            for member in () if state is None else state.members:
+                if member.point is not None and member.as_of is not None:
+                    upstream[member.target] = member.point.guid, member.as_of
+        sources = {e.source for task in tasks for e in task.entries}
+        fed = frozenset(s for s in sources if not targets.isdisjoint(_upwards(s)))
+        return Chained(fed=fed, upstream=upstream)
 
     def began(self, route: Route, share: RouteShare) -> None:
         """A pass for these pairs begins; what wakes them from now on is for the next one."""
@@ -237,9 +224,16 @@ class Shares:
             meta.uid,
             meta.generation,
             meta.annotations.get(REQUESTED_AT),
+            meta.annotations.get(RESOLVE),
+            meta.annotations.get(YIELD),
             None if policy is None else policy.metadata.generation,
-            *(site.metadata.generation for site in self._sites_of(pair).values()),
+            *(site.metadata.generation for site in sites_of(pair, self.registry).values()),
         )
+
+
+def _upwards(dataset: str) -> list[str]:
+    parts = dataset.split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
 def _age_s(state: PairState, now: datetime) -> float:

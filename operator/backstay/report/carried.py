@@ -11,7 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backstay.api.v1alpha1.meta import Condition
-from backstay.api.v1alpha1.replicationpair import MemberCounts, RecoveryPoint, WorstMember
+from backstay.api.v1alpha1.replicationpair import (
+    DivergedMember,
+    MemberCounts,
+    RecoveryPoint,
+    RetainedAside,
+    WorstMember,
+)
 from backstay.api.v1alpha1.replicationpair import ReplicationPairStatus as PairStatus
 from backstay.api.words import ConditionType
 from backstay.report.verdict import Verdict
@@ -27,6 +33,8 @@ class Carried:
     point: RecoveryPoint | None = None
     members: MemberCounts | None = None
     worst: tuple[WorstMember, ...] = ()
+    diverged: tuple[DivergedMember, ...] = ()
+    asides: tuple[RetainedAside, ...] = ()
 
     def verdict(self, kind: ConditionType) -> Verdict | None:
         """The condition of that type as it was."""
@@ -51,4 +59,6 @@ def carried_from(before: PairStatus, generation: int, *, unread: bool) -> Carrie
         point=before.recovery_point,
         members=before.members,
         worst=before.worst,
+        diverged=before.diverged,
+        asides=before.asides,
     )

@@ -12,6 +12,7 @@ from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Host, HostStatus, PoolStatus, Site
 from backstay.api.words import Reason
 from backstay.report.ages import bytes_text
+from backstay.report.clocks import NEXT_STEP, skew_text
 from backstay.report.inventory import Inventory
 from backstay.report.judgement import Saying, ready_of
 from backstay.report.leader import SKEW_S, Leader
@@ -20,6 +21,7 @@ from backstay.report.ssh_keys import host_key_fault, private_key_fault
 Level: TypeAlias = Literal["ok", "warn", "bad", "unknown"]
 LEVELS: tuple[Level, ...] = ("bad", "unknown", "warn", "ok")
 PRIVATE_KEY = "ssh-privatekey"
+DATA_KEY = "data-privatekey"
 SOON_DAYS = 14
 LOW_SPACE = 0.10
 """ZFS slows down and receives fail when a pool is nearly full."""
@@ -178,6 +180,11 @@ def check_secret(site: Site, secret: Secret) -> Check:
         says = f"has no key {PRIVATE_KEY} (it has {', '.join(sorted(secret)) or 'none'})"
     elif (fault := private_key_fault(secret[PRIVATE_KEY])) is not None:
         says = f"{PRIVATE_KEY}: {fault}"
+    elif DATA_KEY in secret and (fault := private_key_fault(secret[DATA_KEY])) is not None:
+        says, store = f"{DATA_KEY}: {fault}", f"put the data key's file under {DATA_KEY}"
+    elif secret.get(DATA_KEY) == secret[PRIVATE_KEY]:
+        says = f"{DATA_KEY} is the same key as {PRIVATE_KEY}: other hosts would be given it"
+        store = f"make a key of its own for {DATA_KEY}, with ssh-keygen -t ed25519"
     else:
         level, says, store = "ok", f"{PRIVATE_KEY} looks like a private key without passphrase", ""
     return Check(name="SecretUsable", level=level, about=about, says=says, next_step=store)
@@ -260,14 +267,12 @@ def _host(about: str, seen: HostStatus | None) -> Iterator[Check]:
 
 def _skew(about: str, skew_s: int) -> Check:
     bad = abs(skew_s) > SKEW_S
-    side = "ahead of" if skew_s > 0 else "behind"
-    says = f"its clock is {abs(skew_s)} s {side} the operator's" if skew_s else "its clock is right"
     return Check(
         name="ClockSkew",
         level="warn" if bad else "ok",
         about=about,
-        says=says,
-        next_step="run an NTP service at the host" if bad else "",
+        says=skew_text(skew_s),
+        next_step=NEXT_STEP if bad else "",
     )
 
 

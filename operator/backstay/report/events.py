@@ -13,12 +13,18 @@ from backstay.report.conditions import conditions_of
 _SILENT = frozenset({ConditionType.RECONCILING, ConditionType.HOSTS_REACHABLE})
 # True is the bad news of these, False of all others.
 _BAD_WHEN_TRUE = frozenset(
-    {ConditionType.STALLED, ConditionType.DIVERGED, ConditionType.FOREIGN_WRITER}
+    {
+        ConditionType.AT_RISK,
+        ConditionType.STALLED,
+        ConditionType.DIVERGED,
+        ConditionType.FOREIGN_WRITER,
+    }
 )
-_NEUTRAL = frozenset({ConditionType.SUSPENDED})
+_NEUTRAL = frozenset({ConditionType.SUSPENDED, ConditionType.YIELDING})
 _AWAITED = {
     ConditionType.READY: ("Unknown", Reason.NEVER_OBSERVED),
     ConditionType.ACHIEVABLE: ("Unknown", Reason.NOT_MEASURED),
+    ConditionType.CLOCKS_AGREE: ("Unknown", Reason.NEVER_OBSERVED),
 }
 
 
@@ -40,8 +46,8 @@ def turns(old: Status, new: Status) -> tuple[Turn, ...]:
     | before         | after                    | Event                         |
     |----------------|--------------------------|-------------------------------|
     | absent         | good                     | none: a beginning is no turn  |
-    | awaited        | good                     | none, for Ready and           |
-    |                |                          | Achievable: so is this        |
+    | awaited        | good                     | none, for Ready, Achievable   |
+    |                |                          | and ClocksAgree: so is this   |
     | anything       | bad, or bad for new      | Warning with its reason       |
     | anything       | good, with a new status  | Normal with its reason        |
     | good           | good, only a new reason  | none                          |
@@ -84,7 +90,7 @@ def _ended(before: Mapping[str, Any]) -> Turn | None:
 def _is_bad(condition: Mapping[str, Any]) -> bool:
     kind, status = condition["type"], condition["status"]
     if kind in _NEUTRAL:
-        return False
+        return bool(status == "False")
     if kind in _BAD_WHEN_TRUE:
         return bool(status == "True")
     return bool(status != "True") and not _is_not_yet(condition)

@@ -22,6 +22,7 @@ from backstay.report.judgement import (
 )
 from backstay.report.leader import SKEW_S, Leader
 from backstay.report.overview import pair_document, stamp
+from backstay.report.underway import bar_of
 
 State: TypeAlias = Literal["good", "bad", "unknown", "note"]
 _STATES: Mapping[str, State] = {"True": "good", "False": "bad", "Unknown": "unknown"}
@@ -69,6 +70,7 @@ def explain(pair: ReplicationPair, around: Around, now: datetime) -> Explanation
         *_sites(pair, around.sites),
         *_members(pair),
         *_pace(pair),
+        *_transfer(pair, now),
         *_point(pair, judged, around, now),
     )
     return Explanation(pair=judged, facts=facts, next_steps=_next_steps(pair, judged, around))
@@ -200,6 +202,18 @@ def _pace(pair: ReplicationPair) -> Iterator[Fact]:
     found = condition(pair.status, ConditionType.ACHIEVABLE)
     if found is not None:
         yield Fact(about="achievable", state=_STATES[found.status], says=found.message)
+
+
+def _transfer(pair: ReplicationPair, now: datetime) -> Iterator[Fact]:
+    """The streams under way, and what is wrong with them."""
+    if (transfer := pair.status.transfer) is not None:
+        said = f"since {stamp(transfer.start_time)}: {bar_of(transfer, now).says}"
+        yield Fact(about="transfer under way", state="note", says=said)
+    if (risk := condition(pair.status, ConditionType.AT_RISK)) is not None:
+        yield Fact(about="at risk", state="bad", says=f"{risk.reason}: {risk.message}")
+    if (room := condition(pair.status, ConditionType.YIELDING)) is not None:
+        state: State = "note" if room.status == "True" else "bad"
+        yield Fact(about="room for a rollback", state=state, says=f"{room.reason}: {room.message}")
 
 
 def _point(

@@ -9,10 +9,18 @@ from typing import Any
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Host, Site
 from backstay.api.values import is_below
+from backstay.domain.moves import aside_root
 
 PROGRAM = "/usr/local/bin/backstay-host"
 FILE = "backstay-host.pyz"
 NO_KEY = "PUBLIC-KEY"
+NO_DATA_KEY = "PUBLIC-DATA-KEY"
+POSTURE = ("userprop", "readonly", "volmode", "atime", "canmount")
+SENDING = ("send", "snapshot", "bookmark", "mount")
+RECEIVING = ("create", "mount", "receive:append", *POSTURE)
+PRUNING = ("destroy", "mount")
+RESOLVING = ("rollback", "destroy", "mount", *POSTURE)
+ASIDE = ("rename", "clone", "promote", "create", "destroy", "mount", *POSTURE)
 ROOT_TODAY = "backstay needs root today: it refuses any other account with NoRights"
 
 
@@ -31,6 +39,10 @@ class Grant:
     """The public half of the Site's key; None where it could not be read."""
     unreadable: tuple[str, ...] = ()
     """Pairs that this version does not understand: what they need is not in the lists."""
+    secret: str = ""
+    """Name of the Site's Secret."""
+    data_key: str | None = None
+    """The public half of the Site's data key; None where there is none, or none that was read."""
 
     @property
     def key_line(self) -> str:
@@ -40,9 +52,41 @@ class Grant:
         command = " ".join([PROGRAM, "gate", *words])
         return f'restrict,command="{command}" {self.public_key or NO_KEY}'
 
+    @property
+    def data_line(self) -> str | None:
+        """The line of authorized_keys for the data key; None where no stream comes in.
+
+        A host that is fed has the program of each session in a file that the ticket names.
+        """
+        if not self.receive:
+            return None
+        words = [f"--receive {name}" for name in self.receive]
+        gate = " ".join(["gate --only stream", *words])
+        command = f"{PROGRAM} {gate}"
+        if self.host.program == "Fed":
+            command = f"{_FED} {gate}"
+        return f'restrict,command="{command}" {self.data_key or NO_DATA_KEY}'
+
+
+LIMITS = (
+    "receive:append is of OpenZFS 2.3.3; before it, receive permits a rollback, too.",
+    "send:raw, of OpenZFS 2.4, in place of send is enough where a source is encrypted.",
+    "On Linux nobody but root can be given mount, canmount or rename, zfs-allow(8): there only",
+    "root does SetAside and Reseed, and receives or adopts file systems.",
+)
+_FED = (
+    "n=${SSH_ORIGINAL_COMMAND#backstay-host stream }; n=${n%%.*}; "
+    "case $n in ''|*[!0-9a-f]*) exit 3;; esac; exec python3 -I -S /run/backstay/$n.zip"
+)
+"""For a POSIX shell: the program of the session that issued the ticket, if there is one."""
+
 
 def grant_of(
-    site: Site, host: Host, pairs: Iterable[ReplicationPair], public_key: str | None
+    site: Site,
+    host: Host,
+    pairs: Iterable[ReplicationPair],
+    public_key: str | None,
+    data_key: str | None = None,
 ) -> Grant:
     """What the host must admit for these pairs as they are now.
 
@@ -71,6 +115,8 @@ def grant_of(
         receive=_tops(host.receive_roots),
         pairs=tuple(sorted(senders)),
         public_key=public_key,
+        secret=site.spec.ssh.secret_ref.name,
+        data_key=data_key,
     )
 
 
@@ -81,20 +127,31 @@ def _tops(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def delegations(grant: Grant) -> tuple[tuple[str, str], ...]:
-    """What each delegated account would need: (what for, the command)."""
-    found = [
-        ("sending", f"zfs allow -u backstay send,snapshot,bookmark {name}") for name in grant.send
-    ]
-    properties = "userprop,readonly,volmode,atime,canmount"
+    """What each delegated account would need: (what for, the command).
+
+    Whoever sends or receives cannot destroy. Permissions are those of zfs-allow(8), with what it
+    says that each must come with; `zfs set` and `-o` need one of the name of the property.
+    """
+    found = [("sending", _allow("backstay", SENDING, name)) for name in grant.send]
+    found += [("receiving", _allow("backstay", RECEIVING, name)) for name in grant.receive]
     found += [
-        ("receiving", f"zfs allow -u backstay create,mount,receive:append,{properties} {name}")
-        for name in grant.receive
-    ]
-    found += [
-        ("pruning and `receive -A`", f"zfs allow -u backstay-prune destroy,mount {name}")
+        ("pruning, `yield` and `receive -A`", _allow("backstay-prune", PRUNING, name))
         for name in (*grant.send, *grant.receive)
     ]
+    found += [
+        ("`resolve --how Rollback` and Adopt", _allow("backstay-resolve", RESOLVING, name))
+        for name in grant.receive
+    ]
+    asides = dict.fromkeys(aside_root(name) for name in grant.receive)
+    found += [
+        ("`resolve --how SetAside` and Reseed", _allow("backstay-resolve", ASIDE, name))
+        for name in (*grant.receive, *asides)
+    ]
     return tuple(found)
+
+
+def _allow(user: str, permissions: Sequence[str], dataset: str) -> str:
+    return f"zfs allow -u {user} {','.join(permissions)} {dataset}"
 
 
 def grant_lines(grant: Grant) -> list[str]:
@@ -116,9 +173,10 @@ def grant_lines(grant: Grant) -> list[str]:
         "The key then admits, and nothing else:",
         *(f"   {line}" for line in _admitted(grant)),
         "",
+        *_direct(grant),
         f"For information only, since {ROOT_TODAY}; delegated ones would need:",
         *(f"   {command}   # {purpose}" for purpose, command in delegations(grant)),
-        "   receive:append is of OpenZFS 2.3.3; before it, receive permits a rollback, too.",
+        *(f"   {line}" for line in LIMITS),
     ]
 
 
@@ -133,6 +191,20 @@ def _about_key(grant: Grant) -> Iterator[str]:
         yield f"   {NO_KEY} is what `ssh-keygen -y -f KEY` prints for the private key of the Site."
     yield "   On Proxmox VE that file of root is shared by the cluster: take the key out of it, and"
     yield "   put the line into .ssh/authorized_keys2 of this host."
+
+
+def _direct(grant: Grant) -> Iterator[str]:
+    if grant.data_line is None:
+        return
+    yield "Only for policies with spec.replication.transfer.path Direct, whose streams other hosts"
+    yield "bring here with the data key of the Site: add its line to the same file."
+    yield f"   {grant.data_line}"
+    if grant.data_key is None:
+        yield f"   {NO_DATA_KEY} is of a key pair of its own (ssh-keygen -t ed25519 -N ''), whose"
+        yield f"   private half is data-privatekey in Secret {grant.secret}."
+    yield "   It admits a stream with a ticket of the operator's, once, and nothing else. Print it"
+    yield "   anew after a change of spec.hosts[].program."
+    yield ""
 
 
 def _admitted(grant: Grant) -> Iterator[str]:
@@ -165,9 +237,12 @@ def grant_document(grant: Grant) -> Mapping[str, Any]:
         "unreadable": list(grant.unreadable),
         "publicKey": grant.public_key,
         "authorizedKeys": grant.key_line,
+        "dataPublicKey": grant.data_key,
+        "dataAuthorizedKeys": grant.data_line,
         "install": _install(),
         "delegations": [{"for": p, "command": c} for p, c in delegations(grant)],
         "note": ROOT_TODAY,
+        "limits": " ".join(LIMITS),
     }
 
 

@@ -75,7 +75,7 @@ def judge_pair(pair: ReplicationPair, leader: Leader, now: datetime) -> PairJudg
     | the RPO is not met                                     | Breached  |
     | RPOMet or Ready is unknown, or is of an earlier time   | Unknown   |
     | rests because spec.suspend is true                     | Suspended |
-    | not Ready                                              | NotReady  |
+    | not Ready, or AtRisk                                   | NotReady  |
     | none of it                                             | Fine      |
     """
     point = pair.status.recovery_point
@@ -120,7 +120,9 @@ def _danger(pair: ReplicationPair, met: Saying, ready: Saying) -> tuple[Danger, 
         found = condition(pair.status, kind)
         if found is not None and found.status == "True":
             return Danger.STALLED, Saying("True", found.reason, found.message)
-    cause = ready if ready.status != "True" else met
+    risk = condition(pair.status, ConditionType.AT_RISK)
+    slow = None if risk is None else Saying(risk.status, risk.reason, risk.message)
+    cause = ready if ready.status != "True" else slow or met
     if met.status == "False":
         return Danger.BREACHED, cause
     if met.status == "Unknown" or ready.status == "Unknown":
@@ -129,6 +131,8 @@ def _danger(pair: ReplicationPair, met: Saying, ready: Saying) -> tuple[Danger, 
         return Danger.SUSPENDED, ready
     if ready.status == "False":
         return Danger.NOT_READY, ready
+    if slow is not None:
+        return Danger.NOT_READY, slow
     return Danger.FINE, ready
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +18,15 @@ from backstay.domain.pairs import Conflict, MemberState, Moved, PairState, Point
 from backstay.domain.zfs import Guid
 from backstay.report.achievable import Pace, judge_pace
 from backstay.report.carried import Carried, carried_from
+from backstay.report.divergence import (
+    aside_message,
+    diverged_members,
+    left_over_message,
+    retained_asides,
+)
+from backstay.report.underway import StreamFacts, judge_streams, transfer_progress
 from backstay.report.verdict import Verdict, settle
+from backstay.report.yielding import judge_yields
 
 WORST_SHOWN = 5
 CLOCK_SLACK_S = 60.0
@@ -44,6 +52,8 @@ class PairFacts:
     states: tuple[PairState, ...]
     interval_s: float | None = None
     durations_s: tuple[tuple[float, ...], ...] = ()
+    streams: tuple[StreamFacts, ...] = ()
+    """Those that carry its members now."""
 
     @property
     def unread(self) -> bool:
@@ -89,16 +99,26 @@ def pair_status(
         _rpo_met(facts, recovery, now),
         _protected(facts, members, carried),
         _achievable(facts, before),
+        *_failover_ready(facts, members, carried),
         *_abnormal(facts, members, recovery, carried),
     ]
+    if (risk := judge_streams(facts.streams, facts.rpo_s)) is not None:
+        verdicts.append(risk)
+    if (
+        yielding := judge_yields(facts.states) or carried.verdict(ConditionType.YIELDING)
+    ) is not None:
+        verdicts.append(yielding)
     return ReplicationPairStatus(
         observed_generation=facts.generation,
         conditions=settle(before.conditions, verdicts, generation=facts.generation, now=now),
         active_site=facts.active_site,
         rpo=None if facts.rpo_s is None else duration_text(facts.rpo_s),
         recovery_point=_recovery_point(recovery, before),
+        transfer=transfer_progress(facts.streams, now),
         members=carried.members or (_counts(members) if members else None),
         worst=carried.worst or _worst(members),
+        diverged=carried.diverged or diverged_members(_by_danger(members)),
+        asides=carried.asides or retained_asides(facts.states),
         last_handled_request=facts.requested_at,
     )
 
@@ -214,6 +234,25 @@ def _protected(facts: PairFacts, members: Sequence[MemberState], carried: Carrie
     return Verdict(type=kind, status="False", reason=Reason.SEEDING, message=said)
 
 
+def _failover_ready(
+    facts: PairFacts, members: Sequence[MemberState], carried: Carried
+) -> list[Verdict]:
+    """Only what is known to stand in the way; that nothing else does is not known yet."""
+    kind = ConditionType.FAILOVER_READY
+    if facts.unread:
+        known = carried.verdict(kind)
+        return [] if known is None else [known]
+    locked = [m for m in members if m.key_missing and m.point is not None]
+    if not locked:
+        return []
+    said = (
+        f"{len(locked)} of {len(members)} replicas are encrypted and their keys are not loaded at "
+        f"the target: keep the keys where they outlive the source, and try one with "
+        f"`zfs load-key -n {locked[0].target}`"
+    )
+    return [Verdict(type=kind, status="False", reason=Reason.KEY_NOT_AVAILABLE, message=said)]
+
+
 def _achievable(facts: PairFacts, before: ReplicationPairStatus) -> Verdict:
     """What was measured; until then what the leader before has measured of the same RPO."""
     rpo_s = facts.rpo_s
@@ -246,6 +285,7 @@ def _abnormal(
     ):
         if chosen and (first := chosen[0].conflict) is not None:
             found.append((kind, first.reason, f"{chosen[0].name}: {first.message}"))
+    found += _retained(facts.states, carried)
     stuck = facts.refusal or next((m.conflict for m in conflicts), None)
     if stuck is not None:
         found.append((ConditionType.STALLED, stuck.reason, stuck.message))
@@ -254,6 +294,20 @@ def _abnormal(
         found.append((ConditionType.RECONCILING, str(Reason.SEEDING), said))
     judged = [Verdict(type=k, status="True", reason=r, message=m) for k, r, m in found]
     return [*judged, *(v for v in lasting if v.type not in {k for k, _, _ in found})]
+
+
+def _retained(
+    states: Sequence[PairState], carried: Carried
+) -> Iterator[tuple[ConditionType, str, str]]:
+    """What is kept at the target and nothing goes on from."""
+    for kind, reason, said in (
+        (ConditionType.ASIDE_RETAINED, Reason.ASIDE_KEPT, aside_message(states)),
+        (ConditionType.REPLICA_RETAINED, Reason.REPLICA_KEPT, left_over_message(states)),
+    ):
+        if said is not None:
+            yield kind, str(reason), said
+        elif (known := carried.verdict(kind)) is not None:
+            yield known.type, known.reason, known.message
 
 
 def _is_seeding(members: Sequence[MemberState], recovery: Recovery | None) -> bool:

@@ -8,12 +8,17 @@ from enum import StrEnum
 from typing import Any
 
 from backstay.api.kinds import REQUESTED_AT
-from backstay.api.v1alpha1.replicationpair import RecoveryPoint, ReplicationPair
-from backstay.api.words import ConditionType
+from backstay.api.v1alpha1.replicationpair import (
+    RecoveryPoint,
+    ReplicationPair,
+    TransferProgress,
+)
+from backstay.api.words import ConditionType, Reason
 from backstay.report.ages import age_text, bytes_text
 from backstay.report.judgement import PairJudgement, condition, judge_pair
 from backstay.report.leader import Leader
 from backstay.report.overview import pair_document
+from backstay.report.underway import Bar, bar_of
 
 
 class Phase(StrEnum):
@@ -23,8 +28,10 @@ class Phase(StrEnum):
     """The operator has not answered it: a pass is due, or under way."""
     SEEDING = "Seeding"
     """As before, and first full copies are under way."""
+    SENDING = "Sending"
+    """A pass that began after the request has ended, and streams go on beside it."""
     HANDLED = "Handled"
-    """A pass that began after the request has ended."""
+    """Such a pass has ended, and nothing that it began is still under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +44,9 @@ class Progress:
     point: RecoveryPoint | None
     is_newer: bool
     """Whether the recovery point moved since the request."""
+    transfer: TransferProgress | None = None
+    bar: Bar | None = None
+    """The streams under way, by the reader's clock; None while status tells of none."""
 
 
 def progress_of(
@@ -56,7 +66,7 @@ def progress_of(
     is_newer = point is not None and (old is None or point.time > old.time)
     phase = Phase.WAITING
     if after.status.last_handled_request in wanted:
-        phase = Phase.HANDLED
+        phase = Phase.SENDING if _goes_on(after) else Phase.HANDLED
     elif (seeding := condition(after.status, ConditionType.RECONCILING)) is not None:
         phase = Phase.SEEDING if seeding.status == "True" else phase
     facts = [_point(point, judged, is_newer), _members(after)]
@@ -66,7 +76,17 @@ def progress_of(
         pair=judged,
         point=point,
         is_newer=is_newer,
+        transfer=after.status.transfer,
+        bar=None if after.status.transfer is None else bar_of(after.status.transfer, now),
     )
+
+
+def _goes_on(pair: ReplicationPair) -> bool:
+    """Whether streams carry it beside the passes, as first copies are, and nothing is wrong."""
+    ready = condition(pair.status, ConditionType.READY)
+    if ready is not None and ready.status == "False" and ready.reason != Reason.SEEDING:
+        return False
+    return pair.status.transfer is not None or (ready is not None and ready.status == "False")
 
 
 def _point(point: RecoveryPoint | None, judged: PairJudgement, is_newer: bool) -> str:
@@ -93,10 +113,24 @@ def progress_document(shown: Progress, request: str, *, timed_out: bool) -> dict
     point = shown.point if shown.is_newer else None
     return {
         "request": request,
-        "handled": shown.phase == Phase.HANDLED,
+        "handled": shown.phase in {Phase.HANDLED, Phase.SENDING},
         "timedOut": timed_out,
         "pointIsNewer": shown.is_newer,
         "transferSeconds": None if point is None else point.transfer_seconds,
         "bytes": None if point is None else point.bytes,
+        "transfer": _transfer_document(shown.transfer),
         "pair": pair_document(shown.pair),
+    }
+
+
+def _transfer_document(transfer: TransferProgress | None) -> dict[str, Any] | None:
+    """The streams under way as status tells of them; None while it tells of none."""
+    if transfer is None:
+        return None
+    return {
+        "time": transfer.time.isoformat(),
+        "bytes": transfer.bytes,
+        "expectedBytes": transfer.expected_bytes,
+        "bytesPerSecond": transfer.bytes_per_second,
+        "secondsLeft": transfer.seconds_left,
     }

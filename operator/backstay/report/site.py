@@ -11,6 +11,7 @@ from backstay.api.values import pool_of
 from backstay.api.words import ConditionType, Reason
 from backstay.domain.pairs import Conflict, HostKey
 from backstay.domain.zfs import HostFacts, Pool
+from backstay.report.clocks import judge_clocks, known_skew_s
 from backstay.report.verdict import Verdict, settle
 
 
@@ -23,6 +24,7 @@ class HostView:
     zfs_version: str | None = None
     python_version: str | None = None
     clock_skew_s: float = 0.0
+    clock_uncertainty_s: float = 0.0
     pools: tuple[Pool, ...] = ()
     receive_roots: tuple[str, ...] = ()
 
@@ -43,6 +45,7 @@ def host_view(key: HostKey, facts: HostFacts, receive_roots: tuple[str, ...]) ->
         zfs_version=facts.zfs_version,
         python_version=facts.python_version,
         clock_skew_s=facts.clock_skew_s,
+        clock_uncertainty_s=facts.clock_uncertainty_s,
         pools=facts.pools,
         receive_roots=receive_roots,
     )
@@ -57,13 +60,16 @@ def site_status(
     now: datetime,
 ) -> SiteStatus:
     """The whole status of a Site as of now."""
-    verdicts = [_reachable(hosts), _pools(hosts), _ready(hosts)]
+    told = {host.name: host.clock_skew_seconds for host in before.hosts}
+    shown = tuple(_host(host, told.get(host.name)) for host in hosts)
+    clocks = _clocks(before, shown)
+    verdicts = [_reachable(hosts), _pools(hosts), clocks, _ready(hosts)]
     good = sum(1 for h in hosts if h.problem is None)
     return SiteStatus(
         observed_generation=generation,
         conditions=settle(before.conditions, verdicts, generation=generation, now=now),
         reachable=f"{good}/{len(hosts)}",
-        hosts=tuple(_host(h) for h in hosts),
+        hosts=shown,
         last_handled_request=requested_at,
     )
 
@@ -83,7 +89,13 @@ def first_site_status(hosts: Sequence[str], *, generation: int, now: datetime) -
     )
 
 
-def _host(view: HostView) -> HostStatus:
+def _clocks(before: SiteStatus, hosts: Sequence[HostStatus]) -> Verdict:
+    was = {c.type: c.status for c in before.conditions}.get(ConditionType.CLOCKS_AGREE)
+    skews_s = {h.name: h.clock_skew_seconds for h in hosts if h.clock_skew_seconds is not None}
+    return judge_clocks(skews_s, len(hosts), was)
+
+
+def _host(view: HostView, told_skew_s: int | None) -> HostStatus:
     if view.problem is not None:
         return HostStatus(name=view.name, reason=view.problem.reason, message=view.problem.message)
     return HostStatus(
@@ -91,7 +103,7 @@ def _host(view: HostView) -> HostStatus:
         reason=Reason.REACHABLE,
         zfs_version=view.zfs_version,
         python_version=view.python_version,
-        clock_skew_seconds=round(view.clock_skew_s),
+        clock_skew_seconds=known_skew_s(view.clock_skew_s, view.clock_uncertainty_s, told_skew_s),
         pools=tuple(
             PoolStatus(
                 name=p.name,

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from backstay.api.values import pool_of
+from backstay.api.values import is_below, pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import (
+    AsideState,
     Conflict,
     Member,
     MemberState,
@@ -22,10 +23,13 @@ from backstay.domain.pairs import (
     Side,
     Unseen,
 )
+from backstay.domain.yielding import YieldState
 from backstay.domain.zfs import HostListing
+from backstay.plan.asides import asides_in
 from backstay.plan.members import expand_members, has_member, known_members
 from backstay.plan.points import Held, group_point, newest_point
 from backstay.plan.replication import Seen, decide_groups
+from backstay.plan.yielding import yield_states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,8 @@ def _remembered(pair: PairTask, state: PairState, before: PairState) -> PairStat
         point=before.point if is_whole else None,
         as_of=before.as_of if is_whole else None,
         ever_seen=before.ever_seen,
+        asides=before.asides,
+        left_over=before.left_over,
     )
 
 
@@ -145,10 +151,66 @@ def _pair_state(
         ever_seen=not isinstance(target, Unseen),
         problem=problem or view.cut_short,
         moved=view.outcome.moved.get(pair.key),
+        asides=_asides(members, target),
+        yields=_yields(members, view),
+        yield_fault=pair.yielding_fault,
+        left_over=_left_over(pair, view, before),
     )
     if before is not None and not state.target_seen:
         return _remembered(pair, state, before)
     return _still_good(state, before)
+
+
+def _asides(members: tuple[Member, ...], target: Side) -> tuple[AsideState, ...]:
+    """What was set aside of these members; not of who is no member any more."""
+    if not isinstance(target, HostListing):
+        return ()
+    targets = {member.target for member in members}
+    return tuple(
+        AsideState(dataset=a.dataset.name, of=a.of, used_bytes=a.dataset.used_bytes)
+        for a in asides_in(target.datasets)
+        if a.of in targets
+    )
+
+
+def _yields(members: tuple[Member, ...], view: RouteView) -> tuple[YieldState, ...]:
+    """Those of these sources that make room for a rollback, with why something did not go."""
+    source, target = view.observation.source, view.observation.target
+    if not isinstance(source, HostListing):
+        return ()
+    there = target if isinstance(target, HostListing) else None
+    wanted = {member.source for member in members}
+    found = yield_states(view.task, source, there, view.observation.synced_at)
+    failures = view.outcome.failures
+    return tuple(
+        replace(s, failure=failures[s.source].message) if s.left and s.source in failures else s
+        for s in found
+        if s.source in wanted
+    )
+
+
+def _left_over(pair: PairTask, view: RouteView, before: PairState | None) -> tuple[AsideState, ...]:
+    """Replicas of children that their trees have no more; what is below them counts with them.
+
+    What waits for its new name, or is another member's, is none of them.
+    """
+    if view.seen is None:
+        return () if before is None else before.left_over
+    source, target = view.seen.source, view.seen.target
+    trees = [e for e in pair.entries if e.recursive and e.source in source.datasets]
+    if not trees:
+        return ()
+    known = {m.target for m in view.seen.members} | view.seen.conflicts.keys()
+    known |= {e.target for other in view.task.neighbours for e in other.entries}
+    found: dict[str, AsideState] = {}
+    for entry in trees:
+        for name, replica in sorted(target.datasets.items()):
+            is_known = name in known or any(is_below(name, other) for other in found)
+            is_whole = replica.is_replica and bool(replica.snapshots)
+            if is_below(name, entry.target) and is_whole and not is_known:
+                of = entry.source + name.removeprefix(entry.target)
+                found[name] = AsideState(dataset=name, of=of, used_bytes=replica.used_bytes)
+    return tuple(found.values())
 
 
 StateT = TypeVar("StateT", MemberState, PairState)
@@ -212,16 +274,33 @@ def _member_state(member: Member, view: RouteView, unchanged: bool) -> MemberSta
     whys = outcome.failures, outcome.unpruned  # what moves data comes first
     sides = member.target, member.source
     failure = next((why[side] for why in whys for side in sides if side in why), None)
+    if conflict is not None and member.target in outcome.failures:
+        why = outcome.failures[member.target]
+        said = f"{conflict.message}; the last try failed: {why.reason}: {why.message}"
+        conflict = replace(conflict, message=said)
     return MemberState(
         name=member.name,
         source=member.source,
         target=member.target,
         point=point,
-        as_of=observation.synced_at if unchanged and point is not None else None,
+        as_of=_as_of(member, point, unchanged, view),
         seeding=point is None and conflict is None,
         conflict=conflict,
         failure=failure,
+        key_missing=replica is not None and replica.key_available is False,
     )
+
+
+def _as_of(
+    member: Member, point: Point | None, unchanged: bool, view: RouteView
+) -> datetime | None:
+    """Until when the point is good; of a chain when its first pair says so of the same point."""
+    if point is None:
+        return None
+    if unchanged:
+        return view.observation.synced_at
+    guid, as_of = view.task.chained.upstream.get(member.source, (None, None))
+    return as_of if guid == point.guid else None
 
 
 def _pair_point(
@@ -244,10 +323,13 @@ def _pair_point(
 
 
 def _effective_key(state: MemberState) -> tuple[bool, float]:
-    """Orders members by the moment whose data can be recovered; one without a point first."""
+    """Orders members by the moment whose data can be recovered; one without a point first.
+
+    A clock that was set back makes no point older than it is.
+    """
     if state.point is None:
         return (False, 0.0)
-    return (True, (state.as_of or state.point.at).timestamp())
+    return (True, max(state.point.at, state.as_of or state.point.at).timestamp())
 
 
 def _held(member: Member, observation: RouteObservation) -> Held:

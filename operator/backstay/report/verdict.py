@@ -16,10 +16,13 @@ Truth = Literal["True", "False", "Unknown"]
 
 _ONLY_WHILE_TRUE = frozenset(
     {
+        ConditionType.AT_RISK,
         ConditionType.RECONCILING,
         ConditionType.STALLED,
         ConditionType.SUSPENDED,
         ConditionType.DIVERGED,
+        ConditionType.ASIDE_RETAINED,
+        ConditionType.REPLICA_RETAINED,
         ConditionType.FOREIGN_WRITER,
     }
 )

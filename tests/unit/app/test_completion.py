@@ -25,6 +25,8 @@ def test_commands_are_offered_with_their_help_and_no_files() -> None:
         "status",
         "explain",
         "sync",
+        "resolve",
+        "yield",
         "doctor",
         "preview",
         "grant",

@@ -127,7 +127,7 @@ SICK = """\
 bad      Secret ns/key: has no key ssh-privatekey (it has id_ed25519)
          next: put the private key's file under ssh-privatekey
 warn     Site ns/b host h1: its clock is 3 s ahead of the operator's
-         next: run an NTP service at the host
+         next: run an NTP service at the host: timedatectl set-ntp true
 warn     you: patch replicationpairs.backstay.dev in namespace ns: not allowed;
          needed for sync
          next: ask for a role with it; the chart has viewer and editor

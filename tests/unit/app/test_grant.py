@@ -34,6 +34,10 @@ def test_grant_prints_the_line_the_steps_and_what_it_admits(kube: FakeReader) ->
 def test_the_public_half_of_the_key_is_shown_to_who_may_read_it(kube: FakeReader) -> None:
     kube.secrets["ns", "key"] = {"ssh-privatekey": openssh_with_public()}
     assert LINE + "ssh-ed25519 AAAA" in ran(kube, "grant", "a/h1").stdout
+    assert document(kube, "grant", "a/h1")["dataPublicKey"] is None
+    kube.secrets["ns", "key"]["data-privatekey"] = openssh_with_public()
+    said = document(kube, "grant", "a/h1")
+    assert said["dataAuthorizedKeys"].endswith(said["dataPublicKey"])
     kube.denied.add("get secrets")
     done = ran(kube, "grant", "a/h1")
     assert (done.exit_code, LINE + "PUBLIC-KEY" in done.stdout) == (0, True)

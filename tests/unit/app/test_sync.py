@@ -125,6 +125,61 @@ def test_sync_takes_durations_only(kube: FakeReader) -> None:
     assert REQUESTED_AT not in str(stored(kube))
 
 
+def moving(kube: FakeReader, handled_after: int, ends_after: int) -> None:
+    """A pass that ends after so many looks; its stream goes on until so many."""
+    looks = [0]
+
+    def then() -> None:
+        looks[0] += 1
+        status = stored(kube)["status"]
+        status["transfer"] = {
+            "time": NOW.isoformat(),
+            "startTime": NOW.isoformat(),
+            "streams": 1,
+            "bytes": 512 * 1024 * 1024,
+            "expectedBytes": 1024 * 1024 * 1024,
+            "bytesPerSecond": 64 * 1024 * 1024,
+            "secondsLeft": 8,
+        }
+        if looks[0] >= handled_after:
+            status["lastHandledRequest"] = asked(kube)
+        if looks[0] >= ends_after:
+            del status["transfer"]
+
+    kube.clock.then = then
+
+
+def test_sync_tells_of_streams_under_way_and_waits_for_those_beside_the_pass(
+    kube: FakeReader,
+) -> None:
+    moving(kube, handled_after=3, ends_after=6)
+    done = ran(kube, "sync", "erp", "--wait")
+    assert done.exit_code == 0
+    assert "ns/erp was handled after 6s" in done.stdout
+    assert "Waiting: recovery point 88s old; 576.0 MiB of about 1.0 GiB, 64.0 MiB/s" in done.stderr
+    assert "Sending: recovery point 90s old; 704.0 MiB of about 1.0 GiB" in done.stderr
+    assert len(done.stderr.splitlines()) == 4, "a line for each thing that is new"
+
+
+def test_sync_that_gives_up_says_how_far_it_is(kube: FakeReader) -> None:
+    moving(kube, handled_after=1, ends_after=99)
+    done = ran(kube, "sync", "erp", "--wait", "--timeout", "4s")
+    assert done.exit_code == 1
+    assert "ns/erp is still being sent after 4s" in done.stdout
+    assert "768.0 MiB of about 1.0 GiB, 64.0 MiB/s, 4s left" in done.stdout
+    moving(kube, handled_after=1, ends_after=99)
+    found = document(kube, "sync", "erp", "--wait", "--timeout", "4s")
+    assert (found["handled"], found["timedOut"]) == (True, True)
+    assert found["transfer"]["bytes"] == 512 * 1024 * 1024
+
+
+def test_a_terminal_has_a_bar_while_streams_run(kube: FakeReader) -> None:
+    moving(kube, handled_after=1, ends_after=4)
+    done = ran(kube, "sync", "erp", "--wait", FORCE_COLOR="1", COLUMNS="80")
+    assert done.exit_code == 0
+    assert "576.0 MiB of about 1.0 GiB, 64.0 MiB/s, 7s left" in done.stderr
+
+
 def test_a_terminal_has_a_spinner_that_leaves_the_answer_alone(kube: FakeReader) -> None:
     after_looks(kube, 2, lambda _status: None)
     done = ran(kube, "sync", "erp", "--wait", FORCE_COLOR="1")

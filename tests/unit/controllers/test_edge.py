@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backstay.controllers.edge import Edge
+from backstay.controllers.edge import AT_A_TIME, Edge
 from backstay.controllers.keys import Key, ObjectKey
 from backstay.controllers.registry import Registry
 from backstay.domain.errors import Unreachable
@@ -41,6 +41,10 @@ class World:
 
     def interrupt(self, key: Key) -> None:
         self.interrupted.append(key)
+
+    def due_at(self, key: Key, monotonic_s: float) -> None:
+        assert monotonic_s == 7.0
+        self.rung.append(key)
 
     def forget(self, ref: ObjectRef) -> None:
         self.forgotten.append(ref)
@@ -125,8 +129,17 @@ def test_a_re_created_pair_is_another_one(world: World) -> None:
 
 def test_a_new_leader_has_everything_due(world: World) -> None:
     world.rung = []
-    world.edge.ring_all()
+    world.edge.ring_all(7.0)
     assert set(world.rung) == {SITE, ObjectKey("Site", "ns", "b"), POLICY, PAIR}
+
+
+def test_a_new_leader_passes_the_routes_that_were_begun_before_all_else(world: World) -> None:
+    world.says("MODIFIED", changed(pair("p"), finalizers=["backstay.dev/bookmarks"]))
+    world.says("ADDED", pair("not-begun"))
+    world.rung = []
+    world.edge.ring_all(7.0)
+    assert world.rung[0] == ROUTE
+    assert world.rung.count(ROUTE) == 1
 
 
 @pytest.mark.fault("etcd compacted")
@@ -193,3 +206,21 @@ async def test_the_first_list_is_tried_until_it_is_complete(world: World) -> Non
     world.kube.failure = None
     await world.clock.advance(6)
     assert task.done()
+
+
+async def test_a_long_list_lets_others_run(world: World) -> None:
+    for number in range(5 * AT_A_TIME):
+        world.kube.put(pair(f"p{number}"))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    await world.edge.heal(world.kube, "ReplicationPair")
+    task.cancel()
+    assert turns >= 5
+    assert len(world.registry.pairs()) == 5 * AT_A_TIME

@@ -7,6 +7,7 @@ import itertools
 import random
 from typing import Any, NamedTuple
 
+import kopf
 import pytest
 from kopf._cogs.structs.references import Insights
 
@@ -16,6 +17,13 @@ from backstay.controllers.kopf_edge import (
     _fail_unless_all_are_watched,
     watch_settings,
 )
+
+
+class _Uncopied(dict[str, Any]):
+    """Fails when it is copied."""
+
+    def __deepcopy__(self, _memo: object) -> Any:
+        raise AssertionError("the object was copied")
 
 
 class _Resource(NamedTuple):
@@ -52,3 +60,14 @@ async def test_a_kind_that_kopf_has_not_found_is_a_failure() -> None:
     insights.ready_resources.set()
     with pytest.raises(LookupError, match="replicationpairs"):
         await check
+
+
+def test_no_event_is_copied_for_handlers_that_there_are_not() -> None:
+    storage = watch_settings().persistence.diffbase_storage
+    raw: Any = {"metadata": _Uncopied(), "spec": _Uncopied(), "status": _Uncopied()}
+    body = kopf.Body(raw)
+    assert storage.build(body=body) == {}
+    assert storage.fetch(body=body) is None
+    patch = kopf.Patch()
+    storage.store(body=body, patch=patch, essence=storage.build(body=body))
+    assert not patch

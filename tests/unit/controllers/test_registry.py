@@ -114,7 +114,7 @@ def test_a_list_drops_ghosts_of_its_kind_and_tells_what_it_found() -> None:
     registry.put("Site", site("a"))
     with registry.healing("ReplicationPair") as heal:
         missed = pair("missed")
-    news, ghosts = registry.heal(heal, [kept, missed])
+    news, ghosts = registry.heal(heal, [parse("ReplicationPair", body) for body in (kept, missed)])
     assert [entry.ref.name for entry in news] == ["missed"]
     assert [entry.ref.name for entry in ghosts] == ["ghost"]
     assert {p.metadata.name for p in registry.pairs()} == {"p", "missed"}
@@ -129,10 +129,30 @@ def test_what_an_event_said_during_a_list_is_newer_than_the_list() -> None:
         registry.put("ReplicationPair", changed(edited, spec={"suspend": True}))
         registry.drop(parse("ReplicationPair", deleted).ref)
         registry.put("ReplicationPair", pair("created"))
-    news, ghosts = registry.heal(heal, [edited, deleted])
+    news, ghosts = registry.heal(
+        heal, [parse("ReplicationPair", body) for body in (edited, deleted)]
+    )
     assert news == []
     assert ghosts == []
     assert {p.metadata.name for p in registry.pairs()} == {"edited", "created"}
     found = registry.pair("ns", "edited")
     assert found is not None
     assert found.spec.suspend
+
+
+def test_what_changed_is_told_once_each_without_a_look_at_the_rest() -> None:
+    registry = Registry()
+    for name in ("p", "q", "r"):
+        registry.put("ReplicationPair", pair(name))
+    assert [key.name for key in registry.changed_since(-1)] == ["p", "q", "r"]
+    before = registry.revision
+    assert registry.changed_since(before) == []
+    edited = changed(pair("p"), spec={"suspend": True})
+    registry.put("ReplicationPair", edited)
+    registry.observe_status(parse("ReplicationPair", edited).ref, {"activeSite": "a"})
+    registry.put("ReplicationPair", changed(edited, spec={"suspend": False}))
+    gone = registry.entry(parse("ReplicationPair", pair("q")).key)
+    assert gone is not None
+    registry.drop(gone.ref)
+    assert [key.name for key in registry.changed_since(before)] == ["p", "q"]
+    assert [key.name for key in registry.changed_since(before + 2)] == ["q"]

@@ -43,10 +43,10 @@ class World:
         finally:
             self.running[key] -= 1
 
-    def run_started(self, late_s: float) -> None:
+    def run_started(self, _key: object, late_s: float) -> None:
         self.late.append(late_s)
 
-    def run_ended(self, duration_s: float) -> None:
+    def run_ended(self, _key: object, duration_s: float) -> None:
         self.ended.append(duration_s)
 
     def takes(self, key: str, seconds: float, outcome: Outcome = None) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from backstay.controllers import shares as module
+from backstay.controllers import index as module
 from backstay.controllers.book import Book
 from backstay.controllers.hosts import HostFinder
 from backstay.controllers.registry import Registry
 from backstay.controllers.shares import Shares
 from backstay.domain.pairs import HostKey, Route
-from backstay.plan.resolve import ResolvedPair
+from backstay.plan import claims
+from backstay.plan.resolve import ResolvedPair, resolve_pair
 from backstay.ports.host import Endpoint, HostPort
 from fakes.clock import START, FakeClock
 from fakes.kube import FakeKube
@@ -60,10 +61,24 @@ def names(shares: Shares, on: Route) -> list[str]:
 
 
 @pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the claims of each pair were judged."""
+    counted: Counter[str] = Counter()
+    judge = claims.refused_claims
+
+    def count(found: Any, *args: Any) -> Any:
+        counted.update(pair.metadata.name for pair in found)
+        return judge(found, *args)
+
+    monkeypatch.setattr(module, "refused_claims", count)
+    return counted
+
+
+@pytest.fixture
 def resolutions(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each pair was resolved."""
     counted: Counter[str] = Counter()
-    resolve = module.resolve_pair
+    resolve = resolve_pair
 
     def count(found: Any, *args: Any, **named: Any) -> Any:
         counted[found.metadata.name] += 1
@@ -94,7 +109,60 @@ def test_a_round_over_all_routes_resolves_each_pair_once_and_the_next_none(
     assert resolutions.total() == PAIRS
     shares.registry.put("ReplicationPair", changed(pairs[0], spec={"consistencyGroup": True}))
     round_of_passes()
-    assert resolutions.total() == 2 * PAIRS
+    assert resolutions.total() == PAIRS + 1
+
+
+def test_a_change_is_judged_among_those_that_share_a_target_host(
+    resolutions: Counter[str], judged: Counter[str]
+) -> None:
+    sites = [site(f"{side}{n}") for side in "ab" for n in range(SITES)]
+    pairs = [pair_on(n, n % SITES, n // SITES % SITES) for n in range(PAIRS)]
+    shares = shares_of(policy(), *sites, *pairs)
+    assert isinstance(shares.resolve("ns", "p0"), ResolvedPair)
+    assert judged.total() == resolutions.total() == PAIRS
+    judged.clear()
+    resolutions.clear()
+    shares.registry.put("ReplicationPair", pair_on(PAIRS, 0, 0))
+    assert isinstance(shares.resolve("ns", f"p{PAIRS}"), ResolvedPair)
+    assert judged.total() == PAIRS / SITES + 1
+    assert resolutions.total() == 1
+    resolutions.clear()
+    shares.registry.put("Site", changed(sites[0], spec={"timeZone": "Europe/Berlin"}))
+    assert isinstance(shares.resolve("ns", "p0"), ResolvedPair)
+    assert resolutions.total() == PAIRS / SITES + 1
+
+
+def test_a_younger_claim_holds_as_soon_as_the_older_one_is_gone_or_elsewhere() -> None:
+    """Also on another host: a pair that is refused claims nothing anywhere, until it is held."""
+    old, wide, far = pair_on(1, 1, 1), pair_on(2, 1, 1), pair_on(3, 1, 1)
+    for body, second, hosts in ((old, 1, ["h1"]), (wide, 2, ["h1", "h2"]), (far, 3, ["h2"])):
+        body["metadata"]["creationTimestamp"] = f"2030-01-01T00:00:0{second}Z"
+        body["spec"]["datasets"] = [
+            {
+                "name": host,
+                "at": {
+                    "a1": {"host": "h1", "dataset": f"tank/{second}/{host}"},
+                    "b1": {"host": host, "dataset": "tank/same"},
+                },
+            }
+            for host in hosts
+        ]
+    target = site("b1")
+    target["spec"]["hosts"].append({**target["spec"]["hosts"][0], "name": "h2"})
+    shares = shares_of(policy(), site("a1"), target, old, wide, far)
+
+    def held() -> list[str]:
+        found = (f"p{n}" for n in (1, 2, 3))
+        return [name for name in found if isinstance(shares.resolve("ns", name), ResolvedPair)]
+
+    assert held() == ["p1", "p3"]
+    drop("ReplicationPair", "p1")(shares)
+    assert held() == ["p2"]
+    assert names(shares, route(1, 1)) == ["ns/p2"]
+    older = changed(old, uid="again", creationTimestamp="2029-01-01T00:00:00Z")
+    shares.registry.put("ReplicationPair", older)
+    assert held() == ["p1", "p3"]
+    assert names(shares, route(1, 1)) == ["ns/p1"]
 
 
 def put(kind: str, body: dict[str, Any]) -> Callable[[Shares], object]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backstay.controllers.registry import Registry
-from backstay.controllers.statuswriter import AT_ONCE, BURST, StatusWriter
+from backstay.controllers.statuswriter import AT_ONCE, BURST, RATE_PER_S, StatusWriter
 from backstay.domain.errors import Stalled, Unreachable
 from backstay.ports.kube import ObjectRef
 from fakes.clock import FakeClock, settle
@@ -197,9 +197,42 @@ async def test_a_flood_of_turns_is_written_at_a_bounded_rate_and_completely(worl
     assert len(world.kube.writes) == BURST
     assert most == AT_ONCE
     await world.clock.advance(1)
-    assert len(world.kube.writes) == pytest.approx(BURST + 20, abs=2)
+    assert len(world.kube.writes) == pytest.approx(BURST + RATE_PER_S, abs=2)
     await world.clock.advance(21)
     assert {name for name, _ in world.kube.writes} == {ref.name for ref in refs}
+
+
+async def test_a_turn_does_not_wait_behind_points_that_are_only_confirmed_again(
+    world: World,
+) -> None:
+    refs = [world.pair(f"p{number}") for number in range(1000)]
+    for ref in refs:
+        world.publish(ref, status())
+    await world.clock.advance(400)
+    written = len(world.kube.writes)
+    for ref in refs:
+        world.publish(ref, status(at=7))
+    await world.clock.advance(1)
+    assert world.writer.waiting > 800
+    world.publish(refs[-1], status("False", at=7))
+    world.publish(refs[-2], status(point=2, at=7))
+    await world.clock.advance(0.1)
+    assert world.reasons[written:].index("transition") < BURST + 2 * RATE_PER_S
+    assert "recovery-point" in world.reasons[written:]
+    await world.clock.advance(30)
+    assert len({name for name, reason in world.kube.writes if reason == "as-of"}) == 998
+
+
+async def test_what_is_not_worth_a_write_does_not_wait_for_a_place(world: World) -> None:
+    refs = [world.pair(f"p{number}") for number in range(2 * BURST)]
+    for ref in refs:
+        world.publish(ref, status())
+    await world.clock.advance(60)
+    for ref in refs:
+        world.publish(ref, status(at=7))
+        world.publish(ref, status())
+    await settle()
+    assert world.writer.waiting == 0
 
 
 async def test_after_leadership_is_lost_nothing_is_written_and_nothing_is_shown(
@@ -245,3 +278,20 @@ async def test_a_process_that_woke_up_without_its_lease_writes_nothing(world: Wo
     world.publish(ref, status())
     await world.clock.advance(600)
     assert world.kube.writes == []
+
+
+async def test_a_stream_that_is_told_each_ten_seconds_is_written_once_a_minute(
+    world: World,
+) -> None:
+    """Only its end and its beginning are news to nobody but the one who looks."""
+    ref = world.pair()
+    world.publish(ref, status())
+    await settle()
+    for second in range(0, 600, 10):
+        moving = {"time": f"2030-01-01T00:{second // 60:02}:{second % 60:02}Z", "bytes": second}
+        world.publish(ref, {**status(), "transfer": moving})
+        await world.clock.advance(10)
+    assert world.reasons == ["transition", *["detail"] * 10]
+    world.publish(ref, status())
+    await world.clock.advance(120)
+    assert world.reasons == ["transition", *["detail"] * 11]

@@ -109,6 +109,8 @@ class TestWorlds:
             ("lab/host/test_it.py", "lab"),
             ("contract/api/test_it.py", "contract-real"),
             ("e2e/test_it.py", "e2e"),
+            ("lab/core/faults_by_hand.py", "by hand"),
+            ("contract/host/more_by_hand.py", "by hand"),
         ],
     )
     def test_are_the_folders_of_the_tiers(self, tmp_path: Path, path: str, world: str) -> None:

@@ -3,12 +3,14 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from worlds import cache, identity
+from worlds import cache, emulator, identity, image
+from worlds.machine import Machine
 from worlds.processes import Process, free_port, wait_until
 
 SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]
@@ -102,3 +104,95 @@ def test_host_keys_and_ports_stay_the_same_from_start_to_start() -> None:
     assert all(host.host_key.startswith("ssh-ed25519 AAAA") for host in first)
     config = identity.write_ssh_files(first).read_text()
     assert "StrictHostKeyChecking yes" in config
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("bookworm", ("bookworm", "bookworm", "bookworm")),
+        ("bookworm,trixie", ("bookworm", "trixie", "trixie")),
+    ],
+)
+def test_lab_debian_names_one_release_for_all_or_one_each(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, found: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("LAB_DEBIAN", wanted)
+    assert tuple(image.debian_of(name) for name in ("zfs-a", "zfs-b", "zfs-c")) == found
+
+
+def test_an_unknown_debian_is_named_with_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LAB_DEBIAN", "trixie,potato")
+    with pytest.raises(SystemExit, match="LAB_DEBIAN=potato: there are trixie, bookworm"):
+        image.debian_of("zfs-a")
+
+
+@pytest.mark.parametrize(
+    ("said", "release"),
+    [
+        ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)", 7),
+        ("QEMU emulator version 10.0.2", 10),
+        ("", 0),
+    ],
+)
+def test_the_release_of_an_emulator_is_read(said: str, release: int) -> None:
+    assert emulator.release_of(said) == release
+
+
+def test_backports_are_those_of_the_machine_s_own_debian() -> None:
+    lines = (
+        "http://mirror.example/debian-security/ bookworm-security",
+        "http://mirror.example/debian/ bookworm-updates",
+        "http://mirror.example/debian/ bookworm",
+    )
+    found = emulator.backports("\n".join(lines))
+    assert found == ("http://mirror.example/debian/", "bookworm-backports")
+    assert emulator.backports("http://archive.example/ubuntu/ noble") is None
+    assert emulator.backports("") is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (FileNotFoundError(2, "No such file", "apt-get"), "apt-get"),
+        (
+            subprocess.CalledProcessError(100, ["apt-get"], b"", b"a\nE: no archive\n"),
+            "E: no archive",
+        ),
+    ],
+)
+def test_without_a_newer_emulator_this_machine_s_is_used_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failure: Exception,
+    said: str,
+) -> None:
+    def fails(_name: str, _build: object) -> Path:
+        raise failure
+
+    words = {emulator.PROGRAM: "version 7.2.22", "apt-get": "http://mirror.example/debian bookworm"}
+    monkeypatch.setattr(emulator, "_said", lambda program, *_: words[program])
+    monkeypatch.setattr(cache, "built", fails)
+    assert emulator.emulator.__wrapped__() == (emulator.PROGRAM,)
+    told = capsys.readouterr().err
+    assert said in told
+    assert "bookworm-backports" in told
+
+
+def test_a_host_that_runs_from_another_image_is_named(
+    cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = cache_folder / "hosts" / "zfs-a"
+    folder.mkdir(parents=True)
+    (folder / "root.from").write_text("image-old")
+    host = Machine(identity.Identity("zfs-a", 1, folder))
+    host.process.start(SLEEPER)
+    monkeypatch.setattr(image, "image_folder", lambda _host: Path("image-new"))
+    try:
+        with pytest.raises(SystemExit, match="zfs-a runs, but not from the image of Debian trixie"):
+            host.start([])
+        (folder / "root.from").write_text("image-new")
+        assert not host.start([])
+    finally:
+        host.process.stop()

@@ -24,7 +24,7 @@ from backstay.report.checkup import (
 )
 from backstay.report.leader import Leader
 from fakes import objects, reported
-from fakes.ssh_keys import host_key, openssh
+from fakes.ssh_keys import host_key, openssh, openssh_with_public
 
 TODAY = date(2030, 1, 1)
 OURS = crd(Site)
@@ -112,6 +112,17 @@ def test_a_target_needs_a_receive_root_and_a_source_does_not() -> None:
         ({"ssh-privatekey": openssh()}, "ok", "looks like"),
         ({"ssh-privatekey": b"ssh-ed25519 AAAA"}, "bad", "public key"),
         ({"id_ed25519": openssh()}, "bad", "has no key ssh-privatekey (it has id_ed25519)"),
+        (
+            {"ssh-privatekey": openssh(), "data-privatekey": b"x"},
+            "bad",
+            "data-privatekey: it is no",
+        ),
+        (
+            {"ssh-privatekey": openssh(), "data-privatekey": openssh()},
+            "bad",
+            "data-privatekey is the same key",
+        ),
+        ({"ssh-privatekey": openssh(), "data-privatekey": openssh_with_public()}, "ok", "looks"),
         ({}, "bad", "it has none"),
         (None, "bad", "does not exist"),
         (Unread(why="403"), "unknown", "403"),

@@ -10,7 +10,7 @@ from backstay.report.explain import Around, Explanation, explain, explanation_do
 from backstay.report.inventory import Unreadable
 from backstay.report.leader import Leader
 from fakes import objects, reported
-from fakes.reported import NOW
+from fakes.reported import NOW, condition
 
 LEADS = Leader(leads=True, says="pod-1 leads")
 GONE = Leader(leads=False, says="nobody leads", next_step="see why its Pod does not run")
@@ -66,6 +66,25 @@ def test_the_lag_is_shown_as_a_sum_with_its_parts() -> None:
     assert "= 1200 s; RPO 300 s: exceeded by 900 s" in far
     assert "150 s of the lag are the interval, 1050 s are beyond it" in far
     assert "12.0 MiB arrived in 4 s" in says(told(reported.pair("erp")), "recovery point")
+
+
+def test_streams_under_way_and_what_is_wrong_with_them_are_links_of_their_own() -> None:
+    far = {
+        "time": "2030-01-01T00:59:50Z",
+        "startTime": "2030-01-01T00:58:00Z",
+        "streams": 1,
+        "bytes": 10,
+        "expectedBytes": 40,
+        "bytesPerSecond": 1,
+        "secondsLeft": 30,
+    }
+    stalls = condition("AtRisk", "True", "TransferStalled", "disk0: no byte has moved for 25s")
+    shown = told(reported.pair("erp", transfer=far, more=(stalls,)))
+    assert says(shown, "transfer under way") == (
+        "since 2030-01-01T00:58:00Z: 20 B of about 40 B, 1 B/s, 20s left"
+    )
+    assert says(shown, "at risk") == "TransferStalled: disk0: no byte has moved for 25s"
+    assert ("at risk", "bad") in chain(shown)
 
 
 def test_a_lag_that_only_looks_too_long_is_explained() -> None:

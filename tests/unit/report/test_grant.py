@@ -5,11 +5,16 @@ from __future__ import annotations
 import copy
 import re
 import shlex
+import subprocess
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backstay.api.v1alpha1 import ReplicationPair, Site
+from backstay.domain.zfs import DatasetKind
+from backstay.plan.posture import replica_posture
 from backstay.report.grant import Grant, delegations, grant_lines, grant_of
 from backstay_host.allow import Allowed
 from backstay_host.gate import read_lists
@@ -83,10 +88,43 @@ def test_a_host_without_roots_receives_nothing() -> None:
 def test_every_list_has_its_delegation_and_that_root_is_needed_is_said() -> None:
     made = grant(pair("erp", "tank/d"))
     commands = [command for _, command in delegations(made)]
-    assert any("send,snapshot,bookmark tank/d" in command for command in commands)
+    assert any("send,snapshot,bookmark,mount tank/d" in command for command in commands)
     assert any("receive:append" in command and "tank/backstay" in command for command in commands)
     assert not any("destroy" in command for command in commands if "-u backstay " in command)
     assert "backstay needs root today" in "\n".join(grant_lines(made))
+
+
+def permissions(user: str, dataset: str) -> set[str]:
+    """What an account may do with a dataset when all commands were run."""
+    words = [command.split() for _, command in delegations(grant(pair("erp", "tank/d")))]
+    found = [w[4].split(",") for w in words if w[3] == user and w[5] == dataset]
+    return {permission for each in found for permission in each}
+
+
+def test_each_side_may_do_what_its_commands_need_and_nothing_that_loses_data() -> None:
+    sends, receives = permissions("backstay", "tank/d"), permissions("backstay", "tank/backstay")
+    assert sends == {"send", "snapshot", "bookmark", "mount"}
+    assert {"create", "mount", "receive:append", "userprop"} <= receives
+    assert not {"destroy", "rollback", "receive", "rename", "promote"} & (sends | receives)
+    assert permissions("backstay-prune", "tank/d") == {"destroy", "mount"}
+
+
+@pytest.mark.parametrize("kind", DatasetKind)
+def test_every_property_of_a_replica_can_be_set_by_who_receives_clones_or_adopts(
+    kind: DatasetKind,
+) -> None:
+    for user in ("backstay", "backstay-resolve"):
+        assert {*replica_posture(kind), "userprop"} <= permissions(user, "tank/backstay")
+
+
+def test_what_each_resolution_runs_is_in_the_set_of_the_account_that_resolves() -> None:
+    place = permissions("backstay-resolve", "tank/backstay")
+    aside = permissions("backstay-resolve", "tank/backstay-aside")
+    assert {"rollback", "destroy", "mount", "userprop"} <= place  # Rollback, and `receive -A`
+    assert {"rename", "clone", "promote", "create", "mount"} <= place & aside  # SetAside
+    said = "\n".join(grant_lines(grant(pair("erp", "tank/d"))))
+    assert "only\n   root does SetAside and Reseed" in said
+    assert "send:raw" in said
 
 
 @pytest.mark.parametrize(("key", "hint"), [(None, True), ("ssh-ed25519 AAAA", False)])
@@ -97,3 +135,67 @@ def test_a_key_that_was_not_read_is_to_be_filled_in(key: str | None, hint: bool)
 
 def test_a_grant_of_nothing_says_so() -> None:
     assert "nothing at all" in "\n".join(grant_lines(grant(receiveRoots=[])))
+
+
+def data_line(made: Grant) -> str:
+    """The forced command of the data key."""
+    assert made.data_line is not None
+    found = re.fullmatch(r'restrict,command="([^"]*)" ssh-ed25519 DATA', made.data_line)
+    assert found is not None
+    return found[1]
+
+
+def test_the_data_key_of_an_installed_host_is_for_streams_below_its_roots() -> None:
+    made = replace(grant(pair("erp", "tank/d"), program="Installed"), data_key="ssh-ed25519 DATA")
+    program, gate, *arguments = shlex.split(data_line(made))
+    assert (program, gate) == ("/usr/local/bin/backstay-host", "gate")
+    assert read_lists(arguments) == Allowed((), ("tank/backstay",), only_streams=True)
+    assert made.data_line is not None
+    assert made.data_line in "\n".join(grant_lines(made))
+    assert "ssh-keygen -t ed25519" not in "\n".join(grant_lines(made))
+
+
+@pytest.mark.parametrize(
+    ("asked", "ran"),
+    [
+        (f"backstay-host stream {'ab' * 16}.{'cd' * 16}", f"/run/backstay/{'ab' * 16}.zip"),
+        ("backstay-host serve", None),
+        ("backstay-host stream ../../tmp/x.y", None),
+        ("backstay-host stream $(reboot).y", None),
+        ("sh -c id", None),
+    ],
+)
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_the_data_key_of_a_fed_host_runs_the_program_of_the_ticket_and_no_other(
+    tmp_path: Path, shell: str, asked: str, ran: str | None
+) -> None:
+    made = replace(grant(pair("erp", "tank/d")), data_key="ssh-ed25519 DATA")
+    python = tmp_path / "python3"
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        [shell, "-c", data_line(made)],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SSH_ORIGINAL_COMMAND": asked},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    if ran is None:
+        assert (done.returncode, done.stdout) == (3, "")
+    else:
+        assert done.stdout.split() == [
+            *("-I", "-S", ran, "gate", "--only", "stream", "--receive", "tank/backstay")
+        ]
+
+
+def test_a_host_that_receives_nothing_has_no_line_for_a_data_key() -> None:
+    made = grant(pair("erp", "tank/d"), receiveRoots=[])
+    assert made.data_line is None
+    assert "Direct" not in "\n".join(grant_lines(made))
+
+
+def test_a_missing_data_key_is_said_with_the_place_where_it_goes() -> None:
+    said = "\n".join(grant_lines(grant(pair("erp", "tank/d"))))
+    assert "PUBLIC-DATA-KEY" in said
+    assert "data-privatekey in Secret key" in said

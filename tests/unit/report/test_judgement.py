@@ -26,6 +26,7 @@ def judge(
 
 BUSY = ("False", "TransferFailed", "disk0: broken pipe")
 AWAY = ("Unknown", "Unreachable", "no connection to b/h1")
+STALLS = condition("AtRisk", "True", "TransferStalled", "disk0: no byte has moved for 25s")
 RESTS = ("False", "Suspended", "spec.suspend is true: nothing is sent")
 MODIFIED = ("TargetModified", "disk0: the replica was written to")
 
@@ -45,6 +46,13 @@ def suspended(body: dict[str, Any]) -> dict[str, Any]:
         (reported.pair("p", met="False", lag_s=400), Danger.BREACHED, "RPOBreached"),
         (reported.pair("p", met="False", lag_s=400, ready=AWAY), Danger.BREACHED, "Unreachable"),
         (reported.pair("p", met="False", lag_s=None), Danger.BREACHED, "RPOBreached"),
+        (reported.pair("p", more=(STALLS,)), Danger.NOT_READY, "TransferStalled"),
+        (reported.pair("p", more=(STALLS,), ready=BUSY), Danger.NOT_READY, "TransferFailed"),
+        (
+            reported.pair("p", more=(STALLS,), met="False", lag_s=400),
+            Danger.BREACHED,
+            "TransferStalled",
+        ),
         (suspended(reported.pair("p", ready=RESTS)), Danger.SUSPENDED, "Suspended"),
         (
             suspended(reported.pair("p", ready=RESTS, met="False", lag_s=400)),

@@ -45,3 +45,17 @@ def test_a_clock_that_went_back_makes_no_negative_lag() -> None:
     assert values(view, past)["recovery_point_lag_seconds", "ns", "p"] == 0
     past = NOW - timedelta(hours=1)
     assert ("recovery_point_lag_seconds", "ns", "p") not in values(view, past)
+
+
+def test_streams_under_way_have_series_of_what_is_known_of_them() -> None:
+    known = {"bytes": 10, "expectedBytes": 40, "streams": 1, "time": "2030-01-01T00:08:00Z"}
+    told = STATUS | {"transfer": known}
+    found = values(view_of("ReplicationPair", ("ns", "p"), told, 300))
+    assert found["transfer_moved_bytes", "ns", "p"] == 10
+    assert found["transfer_expected_bytes", "ns", "p"] == 40
+    assert ("transfer_bytes_per_second", "ns", "p") not in found
+    assert not [
+        name
+        for name, *_ in values(view_of("ReplicationPair", ("ns", "p"), STATUS, 300))
+        if name.startswith("transfer")
+    ]

@@ -13,13 +13,23 @@ from backstay.report.request import Phase, Progress, progress_document, progress
 from fakes import reported
 from fakes.reported import NOW, condition
 
+FAR = {
+    "time": NOW.isoformat(),
+    "startTime": (NOW - timedelta(seconds=30)).isoformat(),
+    "streams": 1,
+    "bytes": 10,
+    "expectedBytes": 40,
+    "bytesPerSecond": 2,
+    "secondsLeft": 15,
+}
+SEEDING = ("False", "Seeding", "0 of 1 members have a first point")
 LEADS = Leader(leads=True, says="pod-1 leads")
 REQUESTED = "backstay.dev/requested-at"
 SEEDS = condition("Reconciling", "True", "Seeding", "first full copies are under way")
 
 
 def pair(asked: str | None, handled: str | None, **status: Any) -> ReplicationPair:
-    more = {} if handled is None else {"lastHandledRequest": handled}
+    more: dict[str, Any] = {} if handled is None else {"lastHandledRequest": handled}
     body = reported.pair("erp", **status, **more)
     body["metadata"]["annotations"] = {} if asked is None else {REQUESTED: asked}
     return ReplicationPair.model_validate(body)
@@ -37,6 +47,10 @@ def progress(before: ReplicationPair, after: ReplicationPair) -> Progress:
         (pair("mine", "older", more=(SEEDS,)), Phase.SEEDING),
         (pair("mine", "mine"), Phase.HANDLED),
         (pair("mine", "mine", more=(SEEDS,)), Phase.HANDLED),
+        (pair("mine", "mine", more=(SEEDS,), ready=SEEDING), Phase.SENDING),
+        (pair("mine", "mine", transfer=FAR), Phase.SENDING),
+        (pair("mine", "mine", transfer=FAR, ready=("False", "SourceBusy", "x")), Phase.HANDLED),
+        (pair("mine", "older", transfer=FAR), Phase.WAITING),
         (pair("somebody-else's", "older"), Phase.WAITING),
         (pair("somebody-else's", "somebody-else's"), Phase.HANDLED),
         (pair("somebody-else's", "mine"), Phase.HANDLED),
@@ -87,3 +101,19 @@ def test_programs_see_whether_it_was_handled_in_time_and_moved_the_point() -> No
     )
     assert (document["bytes"], document["transferSeconds"]) == (12 * 1024 * 1024, 4)
     assert progress_document(progress(old, old), "mine", timed_out=True)["bytes"] is None
+
+
+def test_streams_under_way_are_told_as_status_tells_them() -> None:
+    shown = progress(pair("mine", None), pair("mine", None, transfer=FAR))
+    assert shown.bar is not None
+    assert (shown.bar.moved_bytes, shown.bar.expected_bytes) == (10, 40)
+    document = progress_document(shown, "mine", timed_out=False)
+    assert document["transfer"] == {
+        "time": NOW.isoformat(),
+        "bytes": 10,
+        "expectedBytes": 40,
+        "bytesPerSecond": 2,
+        "secondsLeft": 15,
+    }
+    quiet = progress(pair("mine", None), pair("mine", None))
+    assert progress_document(quiet, "mine", timed_out=False)["transfer"] is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -14,11 +15,13 @@ from backstay.adapters.clock import SystemClock
 from backstay.adapters.kube.client import KubeClient, default_kubeconfig, default_namespace
 from backstay.adapters.kube.reader import KubeReader
 from backstay.api.v1alpha1 import ProtectionPolicy, ReplicationPair, Site, problems
+from backstay.api.v1alpha1.meta import Model
 from backstay.app.commands.asked import Asked
 from backstay.app.commands.screen import Screen
 from backstay.domain.errors import BackstayError
+from backstay.plan.room import RouteLook
 from backstay.ports.clock import Clock
-from backstay.ports.kube import Body, ReaderPort
+from backstay.ports.kube import Body, ObjectRef, ReaderPort
 from backstay.report.inventory import Inventory, Unreadable
 from backstay.report.leader import Leader, LeaseSeen, LeaseUnseen, judge_leader
 
@@ -50,6 +53,8 @@ class Toolbox:
     open: Callable[[str, Collection[str]], AbstractAsyncContextManager[ReaderPort]] = open_reader
     clock: Clock = field(default_factory=SystemClock)
     default_namespace: Callable[[str], str] = default_namespace
+    look: Callable[[str], Awaitable[Sequence[RouteLook]]] | None = None
+    """Reads all that the sources of a pair are sent to; None: the hosts themselves are asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,14 @@ class Cluster:
             why = "does not exist" if found is None else found.why
             raise NotFound(f"ReplicationPair {self.namespace}/{name}: {why}")
         return found
+
+    async def approve(self, pair: ReplicationPair, approval: Model, *, of: str) -> None:
+        """Exactly this pair has the approval in its annotation `of`; `Gone` if it is not there."""
+        meta = pair.metadata
+        ref = ObjectRef(
+            kind="ReplicationPair", namespace=meta.namespace, name=meta.name, uid=meta.uid
+        )
+        await self.kube.approve(ref, json.dumps(approval.document()), of=of)
 
     async def one(self, model: type[ModelT], name: str) -> ModelT | Unreadable | None:
         """The object of that name in the namespace, or None when there is none."""

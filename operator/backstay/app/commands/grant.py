@@ -10,7 +10,7 @@ from backstay.app.commands.cluster import Cluster, NotFound
 from backstay.app.commands.screen import Screen
 from backstay.app.hostzip import executable_host_program
 from backstay.domain.errors import BackstayError
-from backstay.report.checkup import PRIVATE_KEY
+from backstay.report.checkup import DATA_KEY, PRIVATE_KEY
 from backstay.report.grant import grant_document, grant_lines, grant_of
 from backstay.report.inventory import Unreadable
 from backstay.report.ssh_keys import public_key
@@ -30,8 +30,9 @@ async def show_grant(cluster: Cluster, screen: Screen, place: str) -> int:
         known = ", ".join(h.name for h in site.spec.hosts)
         raise NotFound(f"Site {site_name} has no host {host_name} (it has {known})")
     objects = await cluster.inventory()
+    keys = await _public_keys(cluster, site)
     grant = dataclasses.replace(
-        grant_of(site, host, objects.pairs, await _public_key(cluster, site)),
+        grant_of(site, host, objects.pairs, *keys),
         unreadable=tuple(u.name for u in objects.unreadable if u.kind == "ReplicationPair"),
     )
     if screen.is_json:
@@ -42,14 +43,15 @@ async def show_grant(cluster: Cluster, screen: Screen, place: str) -> int:
     return 1 if grant.unreadable or not (grant.send or grant.receive) else 0
 
 
-async def _public_key(cluster: Cluster, site: Site) -> str | None:
-    """Only the public half; who may not read the Secret gets a line to be filled in."""
+async def _public_keys(cluster: Cluster, site: Site) -> tuple[str | None, str | None]:
+    """Only the public halves; who may not read the Secret gets lines to be filled in."""
     try:
         name = site.spec.ssh.secret_ref.name
         secret = await cluster.kube.get_secret(site.metadata.namespace, name)
     except BackstayError:
-        return None
-    return public_key(secret.get(PRIVATE_KEY, b"")) if secret else None
+        return None, None
+    found = secret or {}
+    return public_key(found.get(PRIVATE_KEY, b"")), public_key(found.get(DATA_KEY, b""))
 
 
 def write_host_program() -> int:

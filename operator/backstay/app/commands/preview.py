@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backstay.adapters.clock import SystemClock
-from backstay.adapters.host.hosts import Leader, OpenSshHosts, Setup
 from backstay.adapters.host.transfers import OpenSshTransfers
-from backstay.adapters.kube.client import KubeClient, default_kubeconfig, default_namespace
-from backstay.adapters.kube.objects import KubeObjects
+from backstay.adapters.kube.client import default_kubeconfig, default_namespace
 from backstay.app.commands.asked import Asked
 from backstay.app.commands.cluster import UNREAD
+from backstay.app.commands.looking import Looking, looking
 from backstay.app.commands.screen import Screen
-from backstay.app.hostzip import pack_host_program
-from backstay.app.manifests import Laid, ManifestError, lay
-from backstay.app.preview import Command, DryRunDirectory, RoutePreview, preview_pair
-from backstay.controllers.book import Book
-from backstay.controllers.hosts import HostFinder
+from backstay.app.manifests import ManifestError
+from backstay.app.preview import Command, RoutePreview, preview_pair
 from backstay.controllers.keys import ObjectKey
-from backstay.controllers.shares import Shares
 from backstay.domain.pairs import Conflict
-from backstay.plan.naming import short_id
-
-# A preview holds no Lease; this long a host keeps a session of it that says nothing.
-SESSION_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +34,6 @@ class PairPreview:
     def good(self) -> bool:
         """Whether everything could be shown and nothing is left alone."""
         return self.problem is None and not any(route.problems for route in self.routes)
-
-
-class _LaidKube(KubeObjects):
-    """The cluster, with the Secrets of manifests laid over it."""
-
-    secrets: Mapping[tuple[str, str], Mapping[str, bytes]] = {}
-
-    async def get_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
-        """The data of a Secret from a manifest, else from the cluster."""
-        return self.secrets.get((namespace, name)) or await super().get_secret(namespace, name)
 
 
 def show_preview(
@@ -84,30 +64,14 @@ async def _preview(
     kubeconfig: str, place: tuple[str, str], wanted: list[ObjectKey], files: Sequence[Path]
 ) -> tuple[str | None, list[PairPreview]]:
     """Why the cluster could not be read, if so, and the previews."""
-    namespace, installation = place
-    clock, client = SystemClock(), KubeClient(kubeconfig)
-    kube = _LaidKube(client, clock, [namespace], lambda _verb, _reason: None)
-    leader = Leader(
-        installation_id=installation,
-        short_id=short_id(installation),
-        process_id="preview",
-        term=lambda: 0,
-        remaining_s=lambda: SESSION_S,
-    )
-    hosts = OpenSshHosts(Setup(program=pack_host_program(), leader=leader, clock=clock))
-    try:
-        laid, unread = await lay(kube, files, namespace)
-        kube.secrets = laid.secrets
-        finder = HostFinder(laid.registry, kube, DryRunDirectory(hosts), leader.term, clock)
-        shares = Shares(laid.registry, finder, Book(), leader.short_id)
-        return unread, [await _look(key, laid, shares, clock) for key in wanted or laid.pairs]
-    finally:
-        await hosts.close()
-        await client.close()
+    async with looking(kubeconfig, *place, files) as world:
+        keys = wanted or world.laid.pairs
+        return world.unread, [await _look(key, world) for key in keys]
 
 
-async def _look(key: ObjectKey, laid: Laid, shares: Shares, clock: SystemClock) -> PairPreview:
-    entry = laid.registry.entry(key)
+async def _look(key: ObjectKey, world: Looking) -> PairPreview:
+    shares, clock = world.shares, world.clock
+    entry = world.laid.registry.entry(key)
     resolved = shares.resolve(key.namespace, key.name)
     if resolved is None:
         why = "does not exist" if entry is None else f"is invalid: {entry.value}"

@@ -57,6 +57,15 @@ class Screen:
         """The document is written as JSON."""
         typer.echo(json.dumps(document, indent=2))
 
+    def agreed(self, question: str, *, yes: bool) -> bool:
+        """Whether somebody said yes: beforehand, or now; nobody answers where JSON is read."""
+        if yes:
+            return True
+        if self.is_json:
+            self.complain("nothing is approved: with -o json say --yes, or --dry-run to look only")
+            return False
+        return typer.confirm(question, default=False)
+
     def complain(self, text: str) -> None:
         """The text is written to standard error."""
         self.err.print(Text(printable(text)))

@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from rich.progress import (
+    BarColumn,
+    SpinnerColumn,
+    TextColumn,
+)
 from rich.progress import Progress as Bar
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.app.commands.cluster import Cluster, NotFound, parsed
@@ -89,7 +93,9 @@ async def _conclude(cluster: Cluster, screen: Screen, value: str, end: End) -> i
     after = f"after {age_text(end.elapsed_s)}"
     if end.timed_out:
         leader = await cluster.leader(pair.namespace)
-        screen.line(f"{pair.key} was not handled {after}: {shown.says}", "bad")
+        still = "is still being sent" if shown.phase == Phase.SENDING else "was not handled"
+        says = shown.says if shown.bar is None else f"{shown.says}; {shown.bar.says}"
+        screen.line(f"{pair.key} {still} {after}: {says}", "bad")
         screen.line(f"Ready={pair.ready}, {pair.reason}: {pair.why}")
         if leader.leads is not True:
             screen.line(f"{leader.says}: {leader.next_step}")
@@ -102,26 +108,37 @@ async def _conclude(cluster: Cluster, screen: Screen, value: str, end: End) -> i
 
 @contextmanager
 def _telling(screen: Screen) -> Iterator[Tell]:
-    """A spinner where somebody looks; else a line on standard error whenever the phase changes."""
-    if screen.err.is_terminal and not screen.is_json:
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-        )
-        with Bar(*columns, console=screen.err, transient=True) as bar:
-            task = bar.add_task("")
+    """A spinner, and a bar while status tells of streams, where somebody looks.
 
-            def turn(shown: Progress, _elapsed_s: float) -> None:
-                bar.update(task, description=printable(f"{shown.phase}: {shown.says}"))
+    Else a line on standard error whenever the phase changes, or status tells of streams anew.
+    """
+    if screen.err.is_terminal and not screen.is_json:
+        words = TextColumn("{task.description}", markup=False)
+        # It pulses while nothing is known of its length.
+        columns = (SpinnerColumn(), BarColumn(bar_width=12), words)
+        with Bar(*columns, console=screen.err, transient=True) as bar:
+            task = bar.add_task("", total=None)
+
+            def turn(shown: Progress, elapsed_s: float) -> None:
+                far = shown.bar
+                said = shown.says if far is None else far.says
+                bar.update(
+                    task,
+                    description=printable(f"{age_text(elapsed_s)}  {shown.phase}: {said}"),
+                    completed=0 if far is None else far.moved_bytes,
+                    total=None if far is None else far.expected_bytes,
+                    refresh=True,
+                )
 
             yield turn
         return
-    told: list[Phase] = []
+    told: list[tuple[Phase, object]] = []
 
     def say(shown: Progress, elapsed_s: float) -> None:
-        if not screen.is_json and told[-1:] != [shown.phase]:
-            told.append(shown.phase)
-            screen.complain(f"{age_text(elapsed_s)}  {shown.phase}: {shown.says}")
+        news = shown.phase, shown.transfer and shown.transfer.time
+        if not screen.is_json and told[-1:] != [news]:
+            told.append(news)
+            said = shown.says if shown.bar is None else f"{shown.says}; {shown.bar.says}"
+            screen.complain(f"{age_text(elapsed_s)}  {shown.phase}: {said}")
 
     yield say
