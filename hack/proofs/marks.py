@@ -17,8 +17,10 @@ KINDS: tuple[Kind, ...] = ("rule", "fault")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 WORLDS = (
     *("unit", "property", "sim", "contract-fake", "contract-real"),
-    *("controlplane", "lab", "e2e"),
+    *("controlplane", "lab", "e2e", "by hand"),
 )
+HAND = "_by_hand.py"
+"""How a module's name ends that people run, and `make test` does not: it takes too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,13 @@ def collect(root: Path) -> Found:
 def world_of(runner: str, path: str) -> str:
     """The world of the tests of `path` when `runner` runs them: the folder of their tier.
 
+    What is run by hand only is of a world of its own, whatever it runs on.
+
     The contract suite stands in tests/contract, whose fixtures are real hosts and a real API
     server; a module of cases that a test module elsewhere takes over runs there on fakes.
     """
+    if runner.endswith(HAND):
+        return "by hand"
     tier = PurePosixPath(runner).parts[1]
     if PurePosixPath(path).parts[1] == "contract":
         return "contract-real" if tier == "contract" else "contract-fake"
@@ -71,11 +77,12 @@ def world_of(runner: str, path: str) -> str:
 def _runners(modules: dict[str, ast.Module]) -> dict[str, list[str]]:
     """Module → the test modules that pytest runs its tests in: itself, or those that take it over.
 
-    pytest looks into test_*.py alone; tests of another module run where it is star-imported.
+    pytest looks into test_*.py alone, and into what it is given by hand; tests of another module
+    run where it is star-imported.
     """
     found: dict[str, list[str]] = {}
     for path, tree in modules.items():
-        if not PurePosixPath(path).name.startswith("test_"):
+        if not (PurePosixPath(path).name.startswith("test_") or path.endswith(HAND)):
             continue
         found.setdefault(path, []).append(path)
         for node in ast.walk(tree):

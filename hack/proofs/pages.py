@@ -76,7 +76,8 @@ def page(table: Table, proofs: Iterable[Proof]) -> str:
         "",
         f"A test that proves a row is marked `pytest.mark.{table.kind}` with its name; up to",
         f"{EXAMPLES} tests of each world are shown. A row with neither a proof nor a reason is an",
-        "error of `make check`.",
+        "error of `make check`. *By hand*: on real hosts, by `pytest` with that module's path; too",
+        "long for `make test`.",
     ]
     if excused:
         lines += ["", "## Not proven yet", "", f"| {table.kind.capitalize()} | Why |", "|---|---|"]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from proofs.rows import Row, Table
 
-_RAW_LATER = "Of a later stage: encrypted sources are refused until raw streams are supported."
-_PROMOTION_LATER = "Of a later stage: nothing is promoted yet, a replica only ever receives."
-
 NO_DATA_LOSS = (
     Row(
         "No implicit destruction",
-        "Nothing is rolled back, overwritten or destroyed with what lies below it; what we destroy "
-        "is one snapshot or bookmark of ours, or a partial receive of our own lineage.",
+        "Nothing is overwritten or destroyed with what lies below it; what we destroy is one "
+        "snapshot or bookmark of ours, a partial receive of our own lineage, or what somebody "
+        "approved the loss of, once, by the exact list of GUIDs.",
     ),
     Row(
         "Proven base",
@@ -21,9 +19,8 @@ NO_DATA_LOSS = (
     ),
     Row(
         "Raw lineage",
-        "Whether a pair travels raw is fixed when it is seeded; a raw base needs the same "
-        "`ivsetguid`, too.",
-        excuse=_RAW_LATER,
+        "An encrypted source travels raw and no other does, as its seed has fixed it; a raw base "
+        "is the newest snapshot of the replica and needs the same `ivsetguid`, too.",
     ),
     Row(
         "Pruning keeps the chain",
@@ -43,13 +40,15 @@ NO_DATA_LOSS = (
     Row(
         "Single writer, fenced at the host",
         "At any time one leader of one installation changes anything; the host itself refuses an "
-        "older term, ends what that one left running, and never receives into a primary.",
+        "older term, ends what that one left running, and never receives into a primary. Both ends "
+        "of a pair have seen the same moves of the role, or nothing is sent.",
     ),
     Row(
         "Promotion clones the point, never the head",
         "What is promoted is a clone of the chosen point; the replica stays aside until somebody "
-        "approves of its removal.",
-        excuse=_PROMOTION_LATER,
+        "approves of its removal. The role moves by compare and swap for all members or none, and "
+        "until the first promote all of it can be undone.",
+        so_far="The steps are there and tried; nothing in the API asks for them yet.",
     ),
     Row(
         "Seed only into nothing, and only what was planned",
@@ -60,6 +59,12 @@ NO_DATA_LOSS = (
         "A pipe cannot mix up members",
         "Only increments share a pipe, both ends stop at its first failure, and no replica ever "
         "holds the data of another member.",
+    ),
+    Row(
+        "Room for a rollback",
+        "So that a source can be rolled back, our points newer than a snapshot go by an approval "
+        "that names them all and the base that every target of the source keeps; nothing foreign "
+        "or held goes, and no point is taken for the time that was asked for, a day at most.",
     ),
     Row(
         "Destroy by identity",
@@ -137,8 +142,8 @@ TRUTH_AND_COST = (
     Row(
         "Negotiated capabilities",
         "What a host can do is asked of its ZFS version, and less is done where it can do less.",
-        so_far="JSON output where there is, else tables that are refused when they look forged; "
-        "`receive:append` and `send:raw` follow with delegated identities and raw streams.",
+        so_far="JSON output where there is, else tables that no property can forge; "
+        "`receive:append` and `send:raw` follow with delegated identities.",
     ),
 )
 

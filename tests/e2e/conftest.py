@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from e2e import manifests, pools
+from e2e.manifests import TREE, VOLUMES
 from e2e.scene import Scene
 from worlds.api import ControlPlane, LabHost
 
@@ -24,6 +26,20 @@ def scene(
         yield made
     finally:
         made.tear_down()
+
+
+@pytest.fixture(scope="module")
+def protected(scene: Scene) -> Scene:
+    """A tree of file systems and a group of volumes, each with a recovery point."""
+    source, root = scene.source, scene.root
+    pools.make_tree(scene.a, *(f"{source}/{name}" for name in TREE))
+    for name in VOLUMES:
+        pools.make_volume(scene.a, f"{source}/{name}", megabytes=2)
+    disks = [manifests.member(name, f"{source}/{name}", f"{root}/{name}") for name in VOLUMES]
+    tree = manifests.member("tree", f"{source}/tree", f"{root}/tree", recursive=True)
+    scene.apply(manifests.pair("tree", tree), manifests.pair("vm", *disks, grouped=True))
+    scene.await_ready("tree", "vm")
+    return scene
 
 
 @pytest.fixture(scope="module")

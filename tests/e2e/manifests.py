@@ -11,6 +11,9 @@ Document = dict[str, Any]
 API = "backstay.dev/v1alpha1"
 KEY = "ssh"
 POLICY = "gold"
+TREE = ("tree", "tree/home", "tree/home/ada")
+VOLUMES = ("disk-0", "disk-1")
+"""The datasets of the fixture `protected`: a recursive member and a group."""
 
 
 def secret(private_key: bytes, name: str = KEY) -> Document:

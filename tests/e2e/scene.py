@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ class Scene:
             assert seen.verdict("RPOMet")[0] == "True", seen
             return seen
 
-        return [eventually(lambda name=name: ready(name), within_s) for name in pairs]
+        return [eventually(partial(ready, name), within_s) for name in pairs]
 
     def await_next_point(self, name: str, before: Seen, within_s: float = PATIENCE_S) -> Seen:
         """The pair once it has another recovery point than before."""

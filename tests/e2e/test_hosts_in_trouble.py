@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contract.host.keys import new_key
 from e2e import manifests, pools
 from e2e.patience import eventually
 from e2e.scene import Scene
@@ -28,31 +27,23 @@ VERDICTS = {
 }
 
 
-def make_key(folder: Path) -> tuple[bytes, str]:
-    """A new key pair: the private key, and the public one as type and base64."""
-    file = folder / "other"
-    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)]
-    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
-    public = file.with_suffix(".pub").read_text(encoding="ascii").split()
-    return file.read_bytes(), " ".join(public[:2])
-
-
 @pytest.fixture(scope="module")
 def other_key(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A public key; the private half is in the Secret `other`."""
-    private, public = make_key(tmp_path_factory.mktemp("keys"))
+    private, public = new_key(tmp_path_factory.mktemp("keys"))
     scene.apply(manifests.secret(private, "other"))
     return public
 
 
 def flawed_site(scene: Scene, name: str, other_key: str) -> manifests.Document:
     """A Site of the second host with the flaw of that name."""
-    changes: dict[str, Any] = {
+    flaws: dict[str, dict[str, Any]] = {
         "wrong-key": {},
         "no-secret": {},
         "changed-key": {"hostKeys": [other_key]},
         "closed-port": {"port": free_port(28000)},
-    }.get(name, {"user": name})
+    }
+    changes = flaws.get(name, {"user": name})
     key = {"wrong-key": "other", "no-secret": "missing"}.get(name, manifests.KEY)
     return manifests.site(name, manifests.host_entry(scene.b, scene.root, **changes), key=key)
 

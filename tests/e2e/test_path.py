@@ -4,28 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from e2e import manifests, pools
+from e2e import pools
+from e2e.manifests import TREE, VOLUMES
 from e2e.patience import eventually
 from e2e.scene import Scene
 
 pytestmark = pytest.mark.timeout(1800)
-
-VOLUMES = ("disk-0", "disk-1")
-TREE = ("tree", "tree/home", "tree/home/ada")
-
-
-@pytest.fixture(scope="module")
-def protected(scene: Scene) -> Scene:
-    """A tree of file systems and a group of volumes, each with a recovery point."""
-    source, root = scene.source, scene.root
-    pools.make_tree(scene.a, *(f"{source}/{name}" for name in TREE))
-    for name in VOLUMES:
-        pools.make_volume(scene.a, f"{source}/{name}", megabytes=2)
-    disks = [manifests.member(name, f"{source}/{name}", f"{root}/{name}") for name in VOLUMES]
-    tree = manifests.member("tree", f"{source}/tree", f"{root}/tree", recursive=True)
-    scene.apply(manifests.pair("tree", tree), manifests.pair("vm", *disks, grouped=True))
-    scene.await_ready("tree", "vm")
-    return scene
 
 
 def assert_same_points(scene: Scene, *names: str) -> None:
@@ -80,10 +64,15 @@ def test_a_file_system_that_is_created_later_comes_along(protected: Scene) -> No
 
 
 def test_kubectl_get_tells_the_truth_in_columns(protected: Scene) -> None:
-    head, *rows = protected.kubectl("get", "rpair").splitlines()
-    assert head.split() == ["NAME", "ACTIVE", "RPO", "RECOVERY-POINT", "RPO-MET", "READY", "AGE"]
-    for row in (row.split() for row in rows):
-        assert (row[1], row[2], row[4], row[5]) == ("fra", "20m", "True", "True"), rows
+    columns = ["NAME", "ACTIVE", "RPO", "RECOVERY-POINT", "RPO-MET", "READY", "AGE"]
+
+    def told() -> None:  # the pass that has sent a new child may not have reported yet
+        head, *rows = protected.kubectl("get", "rpair").splitlines()
+        assert head.split() == columns
+        for row in (row.split() for row in rows):
+            assert (row[1], row[2], row[4], row[5]) == ("fra", "20m", "True", "True"), rows
+
+    eventually(told, every_s=2)
     sites = [row.split() for row in protected.kubectl("get", "bsite", "--no-headers").splitlines()]
     assert [row[:3] for row in sites] == [["fra", "1/1", "True"], ["muc", "1/1", "True"]]
 

@@ -43,6 +43,7 @@ POOLS = ("tank", "backup")
 WELL_FORMED = (
     *("tank", "tank/v", "tank/v/d", "tank/v/d/e", "tank/v2", "tank/w", "tank/w/v", "tank/V"),
     *("backup", "backup/r", "backup/r/x", "backup/r/x/y", "backup/r2", "backup/r2/x", "backup/s"),
+    *("backup/backstay-aside", "backup/backstay-aside/1", "tank/backstay-aside/1"),
 )
 DATASETS = (
     *WELL_FORMED,
@@ -70,7 +71,7 @@ _FIELDS: dict[str, st.SearchStrategy[str]] = {
 
 def values(kind: Any, name: str = "") -> st.SearchStrategy[Any]:
     """Values of a type of the protocol, hostile where a field allows it."""
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         return st.builds(kind, **{key: values(hint, key) for key, hint in hints.items()})
     origin, args = typing.get_origin(kind), typing.get_args(kind)
@@ -93,6 +94,7 @@ REQUESTS = st.one_of([values(body) for body, _ in protocol.REQUESTS.values()])
 _NAME = st.sampled_from(WELL_FORMED)
 _PLACE = st.one_of(_NAME, _NAME, _NAME, st.sampled_from(DATASETS))
 _POINT = st.builds("{}{}b".format, _PLACE, st.sampled_from("@#"))
+_SNAPSHOT = _PLACE.map("{}@b".format)
 _ONE, _LINEAGE, _PROPERTIES = st.just(1), st.just("4c1f"), st.just({"readonly": "on"})
 _SEED = st.just({"dev.backstay:lineage": "4c1f", "canmount": "noauto"})
 _NONE: st.SearchStrategy[list[Any]] = st.just([])
@@ -126,6 +128,15 @@ FITTING = st.one_of(
     _PLACE.map(lambda root: protocol.CreateParents(root, [f"{root}/new"])),
     st.builds(protocol.AbortReceive, _PLACE, _LINEAGE, st.just("1-a-b-c")),
     st.builds(protocol.Posture, _PLACE, _LINEAGE, _PROPERTIES),
+    st.builds(
+        protocol.Rename, _some(st.builds(protocol.Move, _PLACE, _ONE, _PLACE, st.booleans()))
+    ),
+    _PLACE.map(lambda name: protocol.Rename([protocol.Move(name, 1, f"{name}2", True)])),
+    st.builds(protocol.Clone, _some(st.builds(protocol.NewClone, _SNAPSHOT, _ONE, _PLACE, _SEED))),
+    st.builds(
+        protocol.Promote, _some(st.builds(protocol.Promotion, _PLACE, _ONE, _SNAPSHOT, _ONE))
+    ),
+    st.builds(protocol.Label, _some(st.builds(protocol.Mark, _PLACE, _ONE, _PROPERTIES, _NONE))),
     st.builds(protocol.Ticket, _SENDS, _NONE),
     st.builds(protocol.Ticket, _NONE, _RECEIVES),
 )

@@ -1,9 +1,14 @@
-"""Every small pair of histories, against an oracle that only knows sets."""
+"""Every small pair of histories, against an oracle that only knows sets.
+
+`BACKSTAY_HISTORY_LENGTH=7 pytest tests/property/test_basis.py` looks at longer ones, by hand: the
+default is 5, and each set more makes it about ten times as long.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations, permutations, product
@@ -18,6 +23,9 @@ from backstay.plan.naming import bookmark_name
 from unit.plan.sides import SHORT, lineage_for, replica, set_name, source, source_of, target_of
 
 LETTERS = "abcd"
+LENGTH = int(os.environ.get("BACKSTAY_HISTORY_LENGTH", "5"))
+LONG = "abcdefg"[:LENGTH]
+ODDITIES = ("X", "b'", "d~")
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ def _source(states: tuple[str, ...]) -> Dataset:
     name = source_of("disk")
     snapshots = tuple(
         Snapshot(dataset=name, name=set_name(c), guid=_guid(c), createtxg=_txg(c))
-        for c, state in zip(LETTERS, states, strict=True)
+        for c, state in zip(LONG, states, strict=False)
         if "s" in state
     )
     bookmarks = tuple(
@@ -72,7 +80,7 @@ def _source(states: tuple[str, ...]) -> Dataset:
             guid=_guid(c),
             createtxg=_txg(c),
         )
-        for c, state in zip(LETTERS, states, strict=True)
+        for c, state in zip(LONG, states, strict=False)
         if "b" in state
     )
     return replace(SOURCE, snapshots=snapshots, bookmarks=bookmarks)
@@ -99,7 +107,7 @@ def _target(
             text="1-x",
             to_name=f"{source_of('disk')}@{set_name(token[0])}",
             to_guid=_guid(token[0]),
-            from_guid=token[1] and _guid(token[1]),
+            from_guid=_guid(token[1]) if token[1] else None,
             received_bytes=1,
         ),
     )
@@ -115,6 +123,23 @@ def histories() -> Iterator[Case]:
                 yield Case(at_source, at_target, written)
 
 
+def long_histories() -> Iterator[Case]:
+    """All of `LENGTH` sets at the source and, of those, any at the target in their order.
+
+    Among these is at any place none or one of the snapshots that somebody else made.
+    """
+    targets = [t for n in range(LENGTH + 1) for t in combinations(LONG, n)]
+    targets += [
+        (*t[:place], odd, *t[place:])
+        for t in targets
+        for odd in ODDITIES
+        for place in range(len(t) + 1)
+    ]
+    for at_source in product(("", "s", "b", "sb"), repeat=LENGTH):
+        for at_target in targets:
+            yield Case(at_source, at_target, 0)
+
+
 def tokens() -> Iterator[Case]:
     """All tokens from anything to anything, on the shorter histories."""
     for at_source in product(("", "s", "b"), repeat=len(LETTERS)):
@@ -125,7 +150,7 @@ def tokens() -> Iterator[Case]:
 
 def known(case: Case) -> set[str]:
     """Letters whose GUID the source has."""
-    return {c for c, state in zip(LETTERS, case.at_source, strict=True) if state}
+    return {c for c, state in zip(LONG, case.at_source, strict=False) if state}
 
 
 def common(case: Case) -> str | None:
@@ -156,15 +181,19 @@ def check_increment(case: Case, to: str, decided: Increment) -> None:
     assert base is not None
     assert decided.base.guid == _guid(base)
     assert _txg(base) < _txg(to)
-    sign = "@" if "s" in case.at_source[LETTERS.index(base)] else "#"
+    sign = "@" if "s" in case.at_source[LONG.index(base)] else "#"
     assert decided.base.full_name.startswith(f"{source_of('disk')}{sign}")
 
 
 @pytest.mark.rule("Proven base")
 @pytest.mark.rule("Pure and total planner")
-def test_every_small_history_is_decided_as_the_oracle_says() -> None:
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("cases", [histories, long_histories])
+def test_every_small_history_is_decided_as_the_oracle_says(
+    cases: Callable[[], Iterator[Case]],
+) -> None:
     seen: Counter[str] = Counter()
-    for case in histories():
+    for case in cases():
         origin, target = case.source, case.target
         for to in origin.snapshots:
             letter = chr(to.guid)

@@ -15,7 +15,8 @@ from backstay.domain.zfs import LINEAGE, Guid
 from backstay.plan.naming import bookmark_tag, is_ours
 from backstay.plan.points import Held, group_point
 from backstay.plan.replication import Seen, decide_groups
-from property.two_sides import Dead, Disk, Fate, TwoSides
+from property.disks import Disk
+from property.two_sides import Dead, Fate, TwoSides
 from unit.plan.sides import ROOT, SHORT, pair, source_of, target_of
 
 ENOUGH = 8
@@ -91,7 +92,7 @@ def change(sides: TwoSides, what: str, number: int) -> None:
 
 def known_guids(disk: Disk) -> set[Guid]:
     """What a source can prove."""
-    return {p.guid for p in (*disk.snapshots, *disk.bookmarks)}
+    return {s.guid for s in disk.snapshots} | {b.guid for b in disk.bookmarks}
 
 
 def destroy_at_source(sides: TwoSides, source: Disk, number: int) -> None:
@@ -139,7 +140,8 @@ def unsent(sides: TwoSides, member: Member) -> int:
     """Our snapshots of a member that are newer than its base."""
     source = sides.tank[member.source]
     base = base_of(sides, member)
-    known = {p.guid: p.createtxg for p in (*source.snapshots, *source.bookmarks)}
+    known = {b.guid: b.createtxg for b in source.bookmarks}
+    known |= {s.guid: s.createtxg for s in source.snapshots}
     since = known[base] if base is not None else 0
     return sum(is_ours(s, SHORT) and s.createtxg > since for s in source.snapshots)
 
@@ -354,7 +356,8 @@ def test_a_long_seed_of_a_joiner_does_not_hold_its_group_up() -> None:
     sides = TwoSides(group(Keep()))
     settle(sides)
     join(sides)
-    sides.fates = iter(("takes long",))
+    fate: Fate = "takes long"
+    sides.fates = iter((fate,))
     sides.run_pass()
     assert len(sides.flying) == 1
     before = len(sides.taken_at)

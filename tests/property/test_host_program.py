@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from backstay_host import places, protocol, tickets
+from backstay_host import carriers, places, protocol, tickets
 from backstay_host.allow import Allowed, check_token
 from backstay_host.codec import MAX_FRAME_BYTES, ProtocolError, encode_frame, from_json, to_json
 from backstay_host.gate import admitted_ticket, read_lists
@@ -39,6 +39,7 @@ from property.hostile import (
 )
 
 ALLOWED = Allowed(("tank/v",), ("backup/r",))
+ASIDE = "backup/backstay-aside"
 
 
 # --- frames and values --------------------------------------------------------------------------
@@ -276,14 +277,15 @@ def test_nothing_outside_the_lists_is_read_or_run(session: Session, body: Any) -
         if tool == "zpool":
             assert verb in ("list", "sync")
         elif verb == "get":  # who writes here is marked at or above a replica
-            above = ("tank", "backup")
-            assert all(lies_within(w, ALLOWED.send + ALLOWED.receive) or w in above for w in named)
+            above, lists = ("tank", "backup"), (*ALLOWED.send, *ALLOWED.receive, ASIDE)
+            assert all(lies_within(w, lists) or w in above for w in named)
         elif verb in ("snapshot", "bookmark", "send"):
             assert all(lies_within(word, ALLOWED.send) for word in named)
         elif verb in ("receive", "create"):
-            assert all(lies_within(w, ALLOWED.receive) and w != "backup/r" for w in named)
+            assert all(lies_within(w, (*ALLOWED.receive, ASIDE)) and w != "backup/r" for w in named)
         else:
-            assert all(lies_within(word, ALLOWED.send + ALLOWED.receive) for word in named)
+            lists = (*ALLOWED.send, *ALLOWED.receive, ASIDE)
+            assert all(lies_within(word, lists) for word in named)
 
 
 def test_without_lists_the_same_requests_do_reach_other_datasets(session: Session) -> None:
@@ -300,4 +302,41 @@ def test_without_lists_the_same_requests_do_reach_other_datasets(session: Sessio
     record()
     assert verbs >= {
         *("list", "get", "snapshot", "bookmark", "destroy", "set", "create", "receive", "send"),
+        *("rename", "clone", "promote"),
     }
+
+
+# --- destinations -------------------------------------------------------------------------------
+
+
+def _near(pattern: str) -> st.SearchStrategy[str]:
+    return st.one_of(ANY_TEXT, st.from_regex(pattern, fullmatch=True))
+
+
+@many
+@given(
+    st.builds(
+        protocol.Destination,
+        address=_near(r"[A-Za-z0-9:.-]{1,12}\n?"),
+        port=st.integers(-1, 70_000),
+        user=_near(r"-?[a-z_][a-z0-9_-]{0,8}\n?"),
+        host_keys=st.lists(_near(r"ssh-[a-z]{3} [A-Za-z0-9+/]{4}[ \n]?={0,2}"), max_size=3),
+        key=st.sampled_from(["-----BEGIN X PRIVATE KEY-----\nAAAA\n", "", "x"]),
+        ticket=_near(rf"({carriers.TICKET}|TICKET)[ \n]?"),
+    )
+)
+def test_a_destination_that_is_admitted_is_one_server_and_one_ticket(
+    to: protocol.Destination,
+) -> None:
+    send = protocol.SendOrder("tank/v", 1, "b", 2)
+    try:
+        carriers.check(protocol.Ticket([send], [], destination=to))
+    except Refused:
+        return
+    argv = carriers.link(to)
+    assert argv[-3:] == ["--", to.address, f"backstay-host stream {to.ticket}"]
+    assert not to.address.startswith("-")
+    assert not any(c.isspace() for c in to.address + to.user + to.ticket)
+    lines = carriers.known_hosts(to).splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["target"] * len(to.host_keys)
+    assert all(len(line.split()) == 3 for line in lines)

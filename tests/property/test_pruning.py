@@ -118,8 +118,9 @@ def assert_member_safe(situation: World, plan: PruningPlan, name: str) -> None:
     if proven:
         assert proven[-1] in there
         assert proven[-1] in {*after, *marks, *marks_left(source, (), OTHER_LINEAGE)}
-        newest = next(p for p in (*source.snapshots, *source.bookmarks) if p.guid == proven[-1])
-        unsent = {s.guid for s in source.snapshots if s.createtxg > newest.createtxg}
+        txgs = {b.guid: b.createtxg for b in source.bookmarks}
+        txgs |= {s.guid: s.createtxg for s in source.snapshots}
+        unsent = {s.guid for s in source.snapshots if s.createtxg > txgs[proven[-1]]}
         assert unsent <= after, "it was not sent yet"
     at_rest = target_of(name) in {*situation.task.in_flight, *situation.seen.conflicts}
     if at_rest or target.token is not None:

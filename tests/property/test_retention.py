@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import product
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -74,13 +76,19 @@ def histories(
     return History(names, zone)
 
 
+def with_rules(keep: Keep, counts: Mapping[str, int]) -> Keep:
+    """The policy with these counts, by the names of its fields."""
+    changes: dict[str, Any] = dict(counts)
+    return replace(keep, **changes)
+
+
 @st.composite
 def keeps(draw: st.DrawFn) -> Keep:
     """Any policy, or one of a single rule."""
     counts = {rule: draw(COUNTS) for rule in FORMATS}
     only = draw(st.sampled_from((None, *FORMATS)))
     chosen = {rule: n for rule, n in counts.items() if only in (None, rule)}
-    return Keep(last=draw(st.integers(1, 4)), **chosen)
+    return with_rules(Keep(last=draw(st.integers(1, 4))), chosen)
 
 
 def at_of(name: str) -> datetime:
@@ -111,7 +119,7 @@ def test_around_each_moment_each_rule_keeps_what_the_oracle_says(
     times = [middle + timedelta(minutes=minutes * i) for i in range(-12, 12)]
     names = [snapshot_name(at, SHORT, f"{i:04x}") for i, at in enumerate(times)]
     for rule, count in product(FORMATS, (0, 1, 2, 5, 99)):
-        keep = replace(Keep(last=0, time_zone=zone), **{rule: count})
+        keep = with_rules(Keep(last=0, time_zone=zone), {rule: count})
         kept = list(judge_points(names, keep, {}).keep)
         assert kept == [n for i, n in enumerate(names) if wanted(names, i, keep)], (rule, count)
 
@@ -154,7 +162,7 @@ def test_hours_are_the_same_in_all_zones_of_whole_hours(history: History, count:
 def test_what_goes_has_a_newer_point_no_further_than_its_bucket_is_long(
     history: History, rule: str
 ) -> None:
-    every = replace(Keep(last=0, time_zone=history.zone), **{rule: 1000})
+    every = with_rules(Keep(last=0, time_zone=history.zone), {rule: 1000})
     verdict = judge_points(history.names, every, {})
     event(f"{rule} removes: {bool(verdict.remove)}")
     for gone in verdict.remove:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -94,8 +95,15 @@ def test_digits_brackets_and_types_that_broke_a_parser_are_refused_or_nothing(
     ids=lambda text: repr(text[:12]),
 )
 def test_large_noise_costs_no_more_than_its_size(parse: Callable[[str], Any], text: str) -> None:
-    with contextlib.suppress(Refused):
-        parse(text)
+    """In memory; a parser whose time grows faster than the text runs into the suite's deadline."""
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(Refused):
+            parse(text)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 20 * len(text)
 
 
 @many

@@ -186,7 +186,8 @@ class TwoSides:
             self._take(step)
         plan = plan_transfers(self.see())
         assert plan.conflicts.keys() <= {m.target for m in self.see().members}
-        self._send_pipe(list(plan.increments.transfers), is_lane=False)
+        for pipe in plan.increments:
+            self._send_pipe(list(pipe.transfers), is_lane=False)
         for lane in plan.lanes:
             self._send_lane(lane)
         pruning = plan_pruning(self.see())
@@ -277,7 +278,8 @@ class TwoSides:
             case Increment(base=base):
                 assert target is not None
                 assert target.partial is None, "there is a partial receive"
-                bases = {(p.full_name, p.guid): p for p in (*source.snapshots, *source.bookmarks)}
+                known: list[Snapshot | Bookmark] = [*source.snapshots, *source.bookmarks]
+                bases = {(p.full_name, p.guid): p for p in known}
                 assert bases[base.full_name, base.guid].createtxg < point.createtxg
                 assert target.point(base.guid) is not None, "no such base"
                 assert target.content == target.contents[base.guid], "was written to"

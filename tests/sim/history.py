@@ -33,13 +33,23 @@ class History:
         """The dataset is gone."""
         self._moments.pop(name, None)
 
+    def moments(self, name: str) -> list[tuple[float, int]]:
+        """Since when it held what, oldest first."""
+        return self._moments.get(name, [])
+
+    def resume(self, name: str, moments: list[tuple[float, int]]) -> None:
+        """Another dataset gets the name of one that was forgotten: people know no difference."""
+        self._moments[name] = moments
+
     def born_s(self, name: str) -> float:
         """When the dataset was first seen."""
         return self._moments[name][0][0]
 
     def spans(self, name: str, digest: int, since_s: float) -> Iterator[tuple[float, float]]:
         """The stretches of time after `since_s` in which the dataset held exactly this."""
-        moments = [*self._moments.get(name, []), (float("inf"), 0)]
+        moments = self._moments.get(name, [])
+        if moments and moments[-1][1] == digest:
+            yield max(moments[-1][0], since_s), float("inf")
         for (begin, held), (end, _) in pairwise(moments):
             if held == digest and end >= since_s:
                 yield max(begin, since_s), end

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from backstay.domain.errors import BackstayError
-from backstay.domain.steps import AbortReceive, MadeSnapshot
-from backstay.domain.zfs import LINEAGE
+from backstay.domain.steps import AbortReceive, MadeSnapshot, Prune
+from backstay.domain.zfs import LINEAGE, SnapshotRef
 from backstay.ports.host import SurveyRequest
 from contract.host.worlds import (
     MIB,
@@ -154,6 +154,31 @@ async def test_a_dataset_that_is_received_into_is_busy(world: ContractWorld) -> 
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert (await story.target.survey(request)).busy == ()
+
+
+@pytest.mark.parametrize("of_replica", [False, True])
+async def test_a_replica_that_is_sent_on_is_not_in_use(
+    world: ContractWorld, of_replica: bool
+) -> None:
+    story = Story(world)
+    await story.claim()
+    member = await story.member("d0", size=16 * MIB)  # more than lines hold
+    (old,) = await story.point(member)
+    (new,) = await story.point(member)
+    request = SurveyRequest(roots=((member.source, False),), sync=False)
+    doomed = SnapshotRef(dataset=member.source, name=old.name, guid=old.guid)
+    async with world.hang_next(2 * MIB) as reached:
+        step = replace(seed(member, new), of_replica=of_replica)
+        running = asyncio.create_task(story.send(step))
+        async with asyncio.timeout(60):
+            await reached.wait()
+        busy = (await story.source.survey(request)).busy
+        assert busy == (() if of_replica else (member.source,))
+        if of_replica:
+            assert await story.source.prune(Prune(snapshots=(doomed,), bookmarks=())) == ()
+            assert not await world.source.exists(doomed.full_name)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 # --- words of the cases ---

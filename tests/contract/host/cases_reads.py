@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from backstay.domain.errors import Unreachable
 from backstay.domain.zfs import DatasetKind
 from backstay.ports.host import SurveyRequest
+from backstay_host.points import SETTLED_S
 from contract.host.worlds import MIB, ContractWorld, Story
 
 
@@ -105,3 +108,32 @@ async def test_only_properties_of_the_dataset_itself_are_told(world: ContractWor
     assert listing.datasets[f"{root}/p/c"].properties == {}
     assert listing.datasets[f"{root}/p"].readonly
     assert listing.datasets[f"{root}/p/c"].readonly
+
+
+async def test_points_that_come_and_go_between_two_looks_are_seen(world: ContractWorld) -> None:
+    """What was listed before and has settled is not listed again (points.py)."""
+    story = Story(world)
+    member = await story.member("d0")
+    await world.source.snapshot(f"{member.source}@a")
+    await world.source.snapshot(f"{member.source}@b")
+
+    async def names() -> list[str]:
+        (found,) = await story.look(story.source, member.source)
+        assert found is not None
+        return [s.name for s in found.snapshots]
+
+    await asyncio.sleep(SETTLED_S + 0.5)
+    assert [await names(), await names()] == [["a", "b"], ["a", "b"]]
+    await world.source.snapshot(f"{member.source}@c")
+    assert await names() == ["a", "b", "c"]
+    await asyncio.sleep(SETTLED_S + 0.5)
+    assert await names() == ["a", "b", "c"]
+    await world.source.destroy(f"{member.source}@a")
+    assert await names() == ["b", "c"]
+    await asyncio.sleep(SETTLED_S + 0.5)
+    assert await names() == ["b", "c"]
+    (point,) = await story.point(member)
+    assert await names() == ["b", "c", point.name]
+    (found,) = await story.look(story.source, member.source)
+    assert found is not None
+    assert [b.name for b in found.bookmarks] == list(point.bookmarks)

@@ -179,7 +179,7 @@ async def test_nothing_is_received_into_another_lineage_or_a_primary(world: Cont
     assert reason(await story.send(foreign)) == "TargetHasForeignData"
     await world.target.set(member.target, ROLE, "primary")
     outcome = await story.send(increment(member, second, first))
-    assert reason(outcome) == "TargetHasForeignData"
+    assert reason(outcome) == "TargetIsPrimary"
     assert await story.replica_guids([member]) == [[first.guid]]
 
 

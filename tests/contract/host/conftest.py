@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from backstay.adapters.host import connection, hosts, transfers
 from backstay.app.hostzip import pack_host_program
+from contract.host.keys import admitted, data_line, new_key
 from contract.host.real_world import (
     RealConnections,
     RealContractWorld,
@@ -36,10 +37,19 @@ def patience() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def data_key(lab_hosts: list[LabHost], tmp_path_factory: pytest.TempPathFactory) -> Iterator[bytes]:
+    """The private half of a data key, whose line is at every lab host, as `grant` prints it."""
+    private, public = new_key(tmp_path_factory.mktemp("data"))
+    with admitted({host: data_line(host, public) for host in lab_hosts}, public):
+        yield private
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def connections(lab_hosts: list[LabHost]) -> AsyncIterator[RealConnections]:
+async def connections(lab_hosts: list[LabHost], data_key: bytes) -> AsyncIterator[RealConnections]:
     """Connections to the lab hosts."""
-    made = RealConnections(lab_hosts, pack_host_program(), f"contract/{secrets.token_hex(4)}")
+    installation = f"contract/{secrets.token_hex(4)}"
+    made = RealConnections(lab_hosts, pack_host_program(), installation, data_key)
     yield made
     await made.close()
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from backstay.domain.zfs import Guid
 from contract.host.worlds import SHORT_ID, Hands
+from fakes import streams
 from fakes.host import FakePort
 from fakes.transfer import FakeTransfers
 from fakes.world import GIB, FakeHost, World
@@ -23,9 +24,22 @@ class FakeHands:
         self.root = root
         host.create(root)
 
-    async def create(self, name: str, *, volume: bool = False) -> None:
+    async def create(self, name: str, *, volume: bool = False, encrypted: bool = False) -> None:
         """See `Hands`."""
-        self.host.create(name, volume=volume)
+        self.host.create(name, volume=volume, encrypted=encrypted)
+
+    async def load_key(self, name: str) -> None:
+        """See `Hands`."""
+        self.host.load_key(name)
+
+    async def ivset(self, point: str) -> int:
+        """See `Hands`."""
+        dataset, mark, short = point.partition("@" if "@" in point else "#")
+        found = self.host.dataset(dataset)
+        made = found.snapshot(short) if mark == "@" else found.bookmark(short)
+        assert made is not None
+        assert made.ivset is not None
+        return made.ivset
 
     async def write(self, name: str, size: int) -> None:
         """See `Hands`."""
@@ -38,6 +52,14 @@ class FakeHands:
     async def destroy(self, name: str) -> None:
         """See `Hands`."""
         self.host.destroy(name)
+
+    async def rename(self, name: str, to: str) -> None:
+        """See `Hands`."""
+        self.host.rename(name, to)
+
+    async def clone(self, snapshot: str, name: str) -> None:
+        """See `Hands`."""
+        self.host.clone(snapshot, name)
 
     async def set(self, name: str, key: str, value: str) -> None:
         """See `Hands`."""
@@ -101,6 +123,11 @@ class FakeContractWorld:
         host = self.world.host("lab/zfs-x")
         host.reachable = False
         return host.port()
+
+    async def copy_by_hand(self, snapshot: str, base: str, name: str, *, mode: str) -> None:
+        """See `ContractWorld`."""
+        pools = self.source.host.pool_of(snapshot), self.target.host.pool_of(name)
+        streams.by_hand(pools[0], snapshot, base, pools[1], name, mode=mode)
 
     def cut_next(self, after_bytes: int) -> None:
         """See `ContractWorld`."""

@@ -6,7 +6,7 @@ import asyncio
 import shlex
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backstay.adapters.clock import SystemClock
 from backstay.adapters.host.dryrun import DryRunHost
@@ -20,6 +20,7 @@ from contract.host.worlds import SHORT_ID, Hands
 from worlds.hosts import LabHost
 
 _BLOCK = 16 * 1024
+_PASSPHRASE = "correct-horse"
 
 
 class RealHands:
@@ -33,10 +34,20 @@ class RealHands:
     async def _run(self, command: str) -> str:
         return await asyncio.to_thread(self.host.run, command)
 
-    async def create(self, name: str, *, volume: bool = False) -> None:
+    async def create(self, name: str, *, volume: bool = False, encrypted: bool = False) -> None:
         """See `Hands`."""
         size = f"-s -b {_BLOCK} -V 64M" if volume else ""
-        await self._run(f"zfs create {size} {name}")
+        key = "-o encryption=on -o keyformat=passphrase -o pbkdf2iters=100000" if encrypted else ""
+        said = f"echo {_PASSPHRASE} | " if encrypted else ""
+        await self._run(f"{said}zfs create {key} {size} {name}")
+
+    async def load_key(self, name: str) -> None:
+        """See `Hands`."""
+        await self._run(f"echo {_PASSPHRASE} | zfs load-key {name}")
+
+    async def ivset(self, point: str) -> int:
+        """See `Hands`."""
+        return int(await self._run(f"zfs get -Hpo value ivsetguid {shlex.quote(point)}"))
 
     async def write(self, name: str, size: int) -> None:
         """See `Hands`."""
@@ -58,6 +69,14 @@ class RealHands:
         """See `Hands`."""
         flag = "" if "@" in name or "#" in name else "-r"
         await self._run(f"udevadm settle; zfs destroy {flag} {shlex.quote(name)}")
+
+    async def rename(self, name: str, to: str) -> None:
+        """See `Hands`."""
+        await self._run(f"udevadm settle; zfs rename {shlex.join([name, to])}")
+
+    async def clone(self, snapshot: str, name: str) -> None:
+        """See `Hands`."""
+        await self._run(f"zfs clone {shlex.join([snapshot, name])}")
 
     async def set(self, name: str, key: str, value: str) -> None:
         """See `Hands`."""
@@ -139,8 +158,11 @@ class _ListeningTransfers:
 class RealConnections:
     """All connections of a session of tests; the usual leader's stay open between tests."""
 
-    def __init__(self, lab_hosts: Sequence[LabHost], program: bytes, installation: str) -> None:
+    def __init__(
+        self, lab_hosts: Sequence[LabHost], program: bytes, installation: str, data_key: bytes
+    ) -> None:
         self.lab_hosts = lab_hosts
+        self.data_key = data_key
         self.breaker = Breaker()
         self._program = program
         self._installation = installation
@@ -159,7 +181,16 @@ class RealConnections:
         hosts = self._open.get(key)
         if hosts is None:
             hosts = self._open[key] = OpenSshHosts(self._setup(*key))
-        return hosts.open(endpoint(host))
+        return hosts.open(self.endpoint(host))
+
+    def endpoint(self, host: LabHost) -> Endpoint:
+        """How to log in to a lab host, and how other hosts bring their streams."""
+        return replace(
+            endpoint(host),
+            data_address=host.address_from_hosts,
+            data_port=host.port,
+            data_key=self.data_key,
+        )
 
     def _setup(self, installation: str, term: int, process: str) -> Setup:
         return Setup(
@@ -245,6 +276,14 @@ class RealContractWorld:
             private_key=host.key_path.read_bytes(),
         )
         return OpenSshHosts(self._connections._setup("contract/nobody", 1, "one")).open(nowhere)
+
+    async def copy_by_hand(self, snapshot: str, base: str, name: str, *, mode: str) -> None:
+        """See `ContractWorld`."""
+        origin, target = self.source.host, self.target.host
+        sent = f"set -o pipefail; zfs send -{mode} -i {base} {snapshot} | base64"
+        text = await asyncio.to_thread(origin.run, f"bash -c {shlex.quote(sent)}")
+        received = f"base64 -d | zfs receive -u {name}"
+        await asyncio.to_thread(target.run, received, given=text)
 
     def cut_next(self, after_bytes: int) -> None:
         """See `ContractWorld`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from backstay.adapters.host.hosts import Leader, OpenSshHost, OpenSshHosts, Setu
 from backstay.app.hostzip import pack_host_program
 from backstay.domain.errors import Stalled, Unreachable
 from backstay.ports.host import Endpoint, SurveyRequest
+from contract.host.keys import new_key
 from contract.host.real_world import endpoint
 
 if TYPE_CHECKING:
@@ -46,13 +46,6 @@ def good(lab_hosts: list[LabHost]) -> Endpoint:
     return endpoint(lab_hosts[0])
 
 
-def new_key(folder: Path) -> Path:
-    """A key pair that no host knows."""
-    made = folder / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(made)], check=True)
-    return made
-
-
 async def refused(host: OpenSshHost, reason: str) -> str:
     """The message of a login that only a human can help."""
     with pytest.raises(Stalled) as error:
@@ -64,7 +57,7 @@ async def refused(host: OpenSshHost, reason: str) -> str:
 
 @pytest.mark.fault("wrong key")
 async def test_an_unknown_key_is_refused(good: Endpoint, login: Login, tmp_path: Path) -> None:
-    key = new_key(tmp_path).read_bytes()
+    key, _ = new_key(tmp_path)
     said = await refused(login(dataclasses.replace(good, private_key=key)), "KeyRefused")
     assert "authorized_keys" in said
 
@@ -78,7 +71,7 @@ async def test_a_key_that_is_none_is_refused(good: Endpoint, login: Login) -> No
 async def test_a_changed_host_key_is_never_accepted(
     good: Endpoint, login: Login, tmp_path: Path
 ) -> None:
-    other = new_key(tmp_path).with_suffix(".pub").read_text().rsplit(" ", 1)[0]
+    _, other = new_key(tmp_path)
     said = await refused(login(dataclasses.replace(good, host_keys=(other,))), "HostKeyChanged")
     assert "pinned" in said
 

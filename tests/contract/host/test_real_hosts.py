@@ -1,4 +1,7 @@
-"""The host program on real pools keeps the contract that the fake hosts keep."""
+"""The host program on real pools keeps the contract that the fake hosts keep.
+
+The cases that take a minute each on emulated hosts are in `more_by_hand.py`.
+"""
 
 from __future__ import annotations
 

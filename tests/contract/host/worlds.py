@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from backstay.domain.steps import (
+    RELAY,
     Base,
     BookmarkOf,
     Increment,
@@ -21,9 +22,11 @@ from backstay.domain.steps import (
     Seed,
     TakeSnapshots,
     Transfer,
+    Transport,
 )
 from backstay.domain.zfs import LINEAGE, SOURCE_GUID, Dataset, Guid
 from backstay.ports.host import HostPort, SurveyRequest, TransferPort
+from backstay.ports.roles import RolePort
 
 SHORT_ID = "0badcafe"
 MIB = 1024**2
@@ -34,8 +37,16 @@ class Hands(Protocol):
 
     root: str
 
-    async def create(self, name: str, *, volume: bool = False) -> None:
-        """A dataset exists (a volume of 64 MiB)."""
+    async def create(self, name: str, *, volume: bool = False, encrypted: bool = False) -> None:
+        """A dataset exists (a volume of 64 MiB), `encrypted` with a key of its own."""
+        ...
+
+    async def load_key(self, name: str) -> None:
+        """The key of an encrypted dataset is loaded."""
+        ...
+
+    async def ivset(self, point: str) -> int:
+        """`ivsetguid` of a snapshot or bookmark of an encrypted dataset."""
         ...
 
     async def write(self, name: str, size: int) -> None:
@@ -48,6 +59,14 @@ class Hands(Protocol):
 
     async def destroy(self, name: str) -> None:
         """`zfs destroy` of a dataset with all below it, a snapshot or a bookmark."""
+        ...
+
+    async def rename(self, name: str, to: str) -> None:
+        """`zfs rename`."""
+        ...
+
+    async def clone(self, snapshot: str, name: str) -> None:
+        """`zfs clone`."""
         ...
 
     async def set(self, name: str, key: str, value: str) -> None:
@@ -105,7 +124,7 @@ class ContractWorld(Protocol):
         term: int = 1,
         installation: str | None = None,
         process: str = "one",
-    ) -> HostPort:
+    ) -> RolePort:
         """A leader's port to one of the hosts; without an installation: the usual one."""
         ...
 
@@ -117,6 +136,10 @@ class ContractWorld(Protocol):
         """A port to a host that does not answer."""
         ...
 
+    async def copy_by_hand(self, snapshot: str, base: str, name: str, *, mode: str) -> None:
+        """`zfs send -MODE -i base snapshot | zfs receive name`, from the source to the target."""
+        ...
+
     def cut_next(self, after_bytes: int) -> None:
         """The next pipe breaks after so many bytes."""
         ...
@@ -126,7 +149,7 @@ class ContractWorld(Protocol):
         ...
 
 
-class DryPort(HostPort, Protocol):
+class DryPort(RolePort, Protocol):
     """A `HostPort` that only says what it would run."""
 
     commands: list[tuple[str, ...]]
@@ -151,12 +174,12 @@ class Story:
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
-    def source(self) -> HostPort:
+    def source(self) -> RolePort:
         """The usual leader's port to the source."""
         return self.world.port(self.world.source)
 
     @property
-    def target(self) -> HostPort:
+    def target(self) -> RolePort:
         """The usual leader's port to the target."""
         return self.world.port(self.world.target)
 
@@ -165,10 +188,12 @@ class Story:
         (state,) = await self.target.claim([self.world.target.root])
         assert state.outcome == "Held"
 
-    async def member(self, name: str, *, volume: bool = True, size: int = MIB) -> Member:
+    async def member(
+        self, name: str, *, volume: bool = True, encrypted: bool = False, size: int = MIB
+    ) -> Member:
         """A source dataset with some data."""
         dataset = f"{self.world.source.root}/{name}"
-        await self.world.source.create(dataset, volume=volume)
+        await self.world.source.create(dataset, volume=volume, encrypted=encrypted)
         await self.world.source.write(dataset, size)
         return Member(
             name=name,
@@ -205,9 +230,9 @@ class Story:
             assert outcome.failure is None
         return pairs
 
-    async def send(self, *transfers: Transfer) -> PipeOutcome:
+    async def send(self, *transfers: Transfer, transport: Transport = RELAY) -> PipeOutcome:
         """One pipe."""
-        pipe = Pipe(transfers=transfers)
+        pipe = Pipe(transfers=transfers, transport=transport)
         return await self.world.transfers.transfer(
             self.source, self.target, pipe, lambda index, moved: None
         )

@@ -123,7 +123,8 @@ def test_another_installation_is_refused_and_touches_nothing(
     assert scene.host.run(f"zfs get -H -o value mounted,canmount {scene.root}/a/b").split() == [
         *("no", "off")
     ]
-    takeover = protocol.Claim("other/cluster", [scene.root], "one", takeover=True)
+    seen = {scene.root: found[0]["writer"]}
+    takeover = protocol.Claim("other/cluster", [scene.root], "one", takeover=True, replaces=seen)
     seized = other.request("claim", takeover)["roots"]
     assert seized[0]["outcome"] == "Held"
     with pytest.raises(HostError, match="ForeignWriter"):
