@@ -9,16 +9,18 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
 RUN := PYTHONPATH=hack $(UV) run --frozen
 WORLDS := $(RUN) python -m worlds
 
-.PHONY: help setup demo test test-fast check fmt up down env operator-start bench generate
+.PHONY: help setup demo test test-fast check fmt up down env operator-start bench generate sim-long
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '%s\n' '' 'Variables, as in `make up LAB_HOSTS=3`:' \
 	  '  KEEP=1                 demo leaves all running' \
 	  '  LAB_HOSTS=3            so many ZFS hosts, instead of 2' \
+	  '  LAB_DEBIAN=bookworm    release of the hosts (OpenZFS 2.1), instead of trixie (2.3); or one each: bookworm,trixie' \
 	  '  LAB_MEMORY_MIB=2048    memory of each host, instead of 3072' \
 	  '  BACKSTAY_CONTROLPLANE  kind (needs a container engine) or built (etcd and kube-apiserver from Go modules);' \
 	  '                         left out: kind where an engine answers. Tests always use the built one' \
+	  '  SEED=17 STEPS=2000     sim-long tells this one story again, of so many steps' \
 	  '  BACKSTAY_CACHE         where everything built or running is kept, instead of ~/.cache/backstay'
 
 # A machine without uv gets one of its own, in the cache.
@@ -67,6 +69,9 @@ test-fast: setup check ## check, unit and property tests: seconds
 
 test: setup check ## check and every tier of tests, on real hosts and a real API server
 	@$(RUN) python hack/tiers.py all
+
+sim-long: setup ## 5,000,000 steps of random faults on fake hosts in virtual time; hours
+	@PYTHONPATH=tests $(UV) run --frozen python -m sim.long $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS))
 
 bench: setup ## the figures: measured against bzfs on the same hosts in the same run
 	@$(RUN) --group bench python benchmarks/run.py

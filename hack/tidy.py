@@ -33,7 +33,9 @@ WALL_CLOCK = frozenset(
     }
 )
 LEFT_OVER = re.compile(r"\b(TODO|FIXME|XXX)\b")
-DESTRUCTIVE_FLAGS = {"receive": "F", "recv": "F", "destroy": "rRf"}
+VECTORS = "operator/backstay_host/zfs/argv.py"
+"""The only module that builds argument vectors of `zfs`."""
+DESTRUCTIVE_FLAGS = {"receive": "F", "recv": "F", "destroy": "rRf", "rollback": "rRf"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +137,15 @@ def destructive_zfs(module: Module) -> Iterator[Hit]:
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             if node not in docstrings:
-                yield from _destructive_words(node.lineno, node.value.split())
+                words = node.value.split()
+                yield from _destructive_words(node.lineno, words)
+                yield from _stray_rollback(module, node.lineno, words)
                 yield from _bare_word(module, node)
         elif isinstance(node, ast.List | ast.Tuple | ast.Call):
             parts = node.args if isinstance(node, ast.Call) else node.elts
-            yield from _destructive_words(node.lineno, _literal_words(parts))
+            words = _literal_words(parts)
+            yield from _destructive_words(node.lineno, words)
+            yield from _stray_rollback(module, node.lineno, words)
 
 
 def left_overs(module: Module) -> Iterator[Hit]:
@@ -220,13 +226,16 @@ def _destructive_words(line: int, words: list[str]) -> Iterator[Hit]:
         for word in words[words.index(verb) + 1 :]:
             if re.fullmatch(r"-[A-Za-z]+", word) and set(word) & set(letters):
                 yield line, f"zfs {verb} {word}: name the one thing that is meant"
-    if "zfs" in words and "rollback" in words[words.index("zfs") :]:
-        yield line, "zfs rollback: nothing of a user's is ever rolled back"
+
+
+def _stray_rollback(module: Module, line: int, words: list[str]) -> Iterator[Hit]:
+    if module.path == VECTORS or "zfs" not in words:
+        return
+    if "rollback" in words[words.index("zfs") :]:
+        yield line, f"zfs rollback: only an approved one, and only from {VECTORS}"
 
 
 def _bare_word(module: Module, node: ast.Constant) -> Iterator[Hit]:
-    if node.value == "rollback":
-        yield node.lineno, "rollback: nothing of a user's is ever rolled back"
     if node.value == "-F" and module.path.startswith("operator/backstay_host/"):
         yield node.lineno, "-F at a host: a receive never overwrites"
 

@@ -1,16 +1,26 @@
 """Runs the tiers of tests: `fast` (seconds, no world) or `all` (real hosts, real API server)."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from worlds import bringup, cache, progress
+from worlds.processes import weigh_session
 
-FAST = ("unit", "property")
-ALL = (*FAST, "sim", "controlplane", "contract", "lab", "e2e")
+UNIT, FAST = ("unit",), ("unit", "property")
+VIRTUAL = ("property", "sim")
+"""No process, no socket and no clock of this machine: they bear being starved."""
 WORLDLY = ("controlplane", "contract", "lab", "e2e")
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")
+"""A process a core; the worlds are one for all, so their tests run one after the other."""
+STARVED_S = "3600"
+"""Deadline of one test that gets what the worlds leave over."""
 NEWEST_PYTHON = "3.13"
 
 
@@ -41,7 +51,38 @@ def run_unit_on(python: Path) -> None:
     }
     env.pop("VIRTUAL_ENV", None)
     argv = [os.environ.get("UV", "uv"), "run", "--frozen", "--python", str(python)]
-    run([*argv, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit"], env)
+    pytest = [*argv, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *SIDE_BY_SIDE]
+    run([*pytest, "tests/unit"], env)
+
+
+@contextlib.contextmanager
+def beside(argv: list[str]) -> Iterator[None]:
+    """`argv` runs meanwhile on what is left of the cores; afterwards it is printed what it said.
+
+    A failure of it ends this program with its status, once what is inside has passed.
+    """
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            ["nice", "-n", "19", *argv],
+            cwd=cache.PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        weigh_session(process.pid, 19)
+        try:
+            yield
+            status = process.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        said.seek(0)
+        sys.stdout.flush()
+        shutil.copyfileobj(said, sys.stdout.buffer)
+    if status:
+        sys.exit(status)
 
 
 def run(argv: list[str], env: dict[str, str] | None = None) -> None:
@@ -51,24 +92,30 @@ def run(argv: list[str], env: dict[str, str] | None = None) -> None:
         sys.exit(status)
 
 
+def run_worldly(pytest: list[str]) -> None:
+    """The tiers on real hosts and a real API server pass; what runs beforehand goes on running."""
+    before = bringup.running()
+    try:
+        bringup.up(with_operator=False)
+        run([*pytest, *present(WORLDLY)])
+    finally:
+        bringup.stop(bringup.running() - before)
+
+
 def main() -> None:
-    """Run the tiers; the last line is that of pytest."""
-    fast = sys.argv[1:] == ["fast"]
-    folders = present(FAST if fast else ALL)
-    pytest = [sys.executable, "-m", "pytest", *folders]
-    if fast:
-        run(pytest)
+    """Run the tiers; a failure ends it with the status of pytest."""
+    pytest = [sys.executable, "-m", "pytest"]
+    if sys.argv[1:] == ["fast"]:
+        run([*pytest, *SIDE_BY_SIDE, *present(FAST)])
         return
     python = newest_python()
     if python is not None:
         run_unit_on(python)
-    before = bringup.running()
-    try:
-        if present(WORLDLY):
-            bringup.up(with_operator=False)
-        run(pytest)
-    finally:
-        bringup.stop(bringup.running() - before)
+    run([*pytest, *SIDE_BY_SIDE, *present(UNIT)])
+    patient = [*pytest, *SIDE_BY_SIDE, "-q", "--timeout", STARVED_S, *present(VIRTUAL)]
+    progress.say(f"beside the worlds, in what they leave of the cores: {', '.join(VIRTUAL)}")
+    with beside(patient):
+        run_worldly(pytest)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from worlds import cache, image, progress
+from worlds import cache, emulator, image, progress
 from worlds.identity import Identity, write_seed
-from worlds.processes import Process
+from worlds.processes import Process, weigh_session
 
 POOLS = ("tank", "backup")
 POOL_SIZE = int(os.environ.get("LAB_POOL_GIB", "16")) << 30
@@ -19,6 +19,8 @@ KERNEL_ARGUMENTS = (
     *("mitigations=off", "audit=0", "cryptomgr.notests"),
     "modprobe.blacklist=kvm,kvm_amd,vsock,vmw_vsock_virtio_transport_common,sg,efi_pstore",
 )
+PREFERENCE = -5
+"""Tests beside it must not starve an emulated CPU; without the right it runs as usual."""
 _KVM_PROBE_S = 20
 
 
@@ -34,19 +36,28 @@ class Machine:
 
     def start(self, known: list[Identity]) -> bool:
         """Boot unless it runs; answers whether it was started."""
+        built = image.image_folder(self.identity.name)
         if self.process.pid() is not None:
+            self._check_runs(built)
             return False
-        built = image.image_folder()
         self._make_disks(built)
         write_seed(self.identity, known)
         self.process.log.unlink(missing_ok=True)
-        self.process.start(self._argv(built))
+        weigh_session(self.process.start(self._argv(built)), PREFERENCE)
         return True
 
     def wipe(self) -> None:
         """Forget the disks; the next start is a new machine with the same name and keys."""
         for disk in self.identity.folder.glob("*.img"):
             disk.unlink()
+
+    def _check_runs(self, built: Path) -> None:
+        if (self.identity.folder / "root.from").read_text(encoding="utf-8") != built.name:
+            wanted = image.debian_of(self.identity.name)
+            raise SystemExit(
+                f"{self.identity.name} runs, but not from the image of Debian {wanted} that is"
+                " wanted now: `make down` first (LAB_DEBIAN chooses the release)"
+            )
 
     def _make_disks(self, built: Path) -> None:
         folder = self.identity.folder
@@ -68,10 +79,8 @@ class Machine:
     def _argv(self, built: Path) -> list[str]:
         folder, port = self.identity.folder, self.identity.port
         argv = [
-            # Tests beside it must not starve an emulated CPU; without the right it runs as usual.
-            *("nice", "-n", "-5"),
-            *("qemu-system-x86_64", "-nodefaults", "-machine", "q35,sata=off"),
-            *accelerator(built),
+            *("nice", "-n", str(PREFERENCE)),
+            *machine_of(built),
             *("-name", self.identity.name, "-smp", "1", "-m", str(MEMORY_MIB)),
             *("-display", "none", "-serial", "stdio", "-monitor", "none"),
             *("-kernel", str(built / "vmlinuz"), "-initrd", str(built / "initrd.img")),
@@ -91,13 +100,15 @@ class Machine:
         return [*argv, "-device", "virtio-rng-pci,rng=rng"]
 
 
-def accelerator(built: Path) -> list[str]:
-    """KVM where a kernel really starts under it, else emulation."""
+def machine_of(built: Path) -> list[str]:
+    """The command of an empty machine: KVM where a kernel really starts under it, else emulated."""
+    empty = ["-nodefaults", "-machine", "q35,sata=off"]
     if _kvm_works(built):
-        return ["-accel", "kvm", "-cpu", "host"]
+        return [emulator.PROGRAM, *empty, "-accel", "kvm", "-cpu", "host"]
     # Kernel 6.12 panics under QEMU 7.2 when it finds cmpxchg16b. Emulated AVX costs more than it
     # saves: without it hosts boot in 40 s instead of 50, and ssh and ZFS are half as fast again.
-    return ["-accel", "tcg,thread=multi", "-cpu", "Westmere-v2,-cx16,-vmx,-spec-ctrl"]
+    emulated = ["-accel", "tcg,thread=multi", "-cpu", "Westmere-v2,-cx16,-vmx,-spec-ctrl"]
+    return [*emulator.emulator(), *empty, *emulated]
 
 
 def _kvm_works(built: Path) -> bool:
@@ -112,7 +123,7 @@ def _kvm_works(built: Path) -> bool:
     if answer.exists() and answer.read_text(encoding="ascii").startswith(boot):
         return answer.read_text(encoding="ascii").split()[1] == "yes"
     progress.say("does KVM work here? (a boot tells, at most 20 s)")
-    argv = ["qemu-system-x86_64", "-machine", "q35", "-accel", "kvm", "-cpu", "host", "-m", "256"]
+    argv = [emulator.PROGRAM, "-machine", "q35", "-accel", "kvm", "-cpu", "host", "-m", "256"]
     argv += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot"]
     argv += ["-kernel", str(built / "vmlinuz"), "-append", "console=ttyS0 panic=-1"]
     try:

@@ -13,6 +13,16 @@ _MARK = "BACKSTAY_WORLD"
 _POLL_S = 0.1
 
 
+def weigh_session(pid: int, nice: int) -> None:
+    """The session of the process competes with others as `nice` says; best effort.
+
+    Where sessions are scheduled as groups (sched_autogroup_enabled, sched(7)) a process's own nice
+    value counts within its session only.
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice), encoding="ascii")
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """One long-lived process of a world: `folder` holds `<name>.pid` and `<name>.log`."""

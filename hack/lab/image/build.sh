@@ -1,8 +1,9 @@
 #!/bin/sh
-# Builds root.img, vmlinuz, initrd.img and versions into the folder $1 (Debian 13, kernel and ZFS of its archive).
+# Builds root.img, vmlinuz, initrd.img and versions into the folder $1, of the Debian release $2 with its kernel and ZFS.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 LAB_OUTPUT=$1
+debian=$2
 export LAB_OUTPUT
 mode=root
 [ "$(id -u)" = 0 ] || mode=unshare
@@ -10,7 +11,7 @@ mmdebstrap --mode="$mode" --variant=minbase --components="main contrib" \
     --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/man/*' \
     --include="$(grep -v '^#' "$here/packages" | paste -sd,)" \
     --customize-hook="$here/customize.sh \"\$1\"" \
-    trixie "$LAB_OUTPUT/rootfs.tar"
+    "$debian" "$LAB_OUTPUT/rootfs.tar"
 mkdir "$LAB_OUTPUT/rootfs"
 tar -x -C "$LAB_OUTPUT/rootfs" -f "$LAB_OUTPUT/rootfs.tar"
 rm "$LAB_OUTPUT/rootfs.tar"

@@ -29,6 +29,8 @@ printf 'options zfs zfs_arc_max=1073741824\n' > "$root/etc/modprobe.d/zfs.conf"
 cat > "$root/etc/ssh/sshd_config.d/lab.conf" <<'EOF'
 PermitRootLogin prohibit-password
 PasswordAuthentication no
+# Half of an emulated login, and nothing that a login with a key needs.
+UsePAM no
 AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/lab_authorized_keys
 PermitUserEnvironment yes
 UseDNS no
@@ -55,6 +57,8 @@ restricted_account() {  # name, then the commands that it finds
 }
 restricted_account nopython sh bash cat id uname zfs zpool
 restricted_account nozfs sh bash cat id uname python3
+# Without PAM, ssh takes an account whose password is locked for a locked account.
+for user in plain noisy german nopython nozfs; do in_root usermod -p '*' "$user"; done
 
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
     e2scrub_reap.service sanoid.timer sanoid-prune.service zfs-zed.service zfs-share.service \
