@@ -6,6 +6,7 @@ Writes benchmarks/results/<date>-<scenario>.json and makes benchmarks/README.md 
 import argparse
 import asyncio
 import importlib
+import inspect
 import logging
 import signal
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import structlog
 
 HERE = Path(__file__).resolve().parent
-SCENARIOS = ("cycle", "first-point", "idle")
+SCENARIOS = ("cycle", "first-point", "stream", "unchanged", "idle", "scale")
 
 
 def arguments() -> argparse.Namespace:
@@ -25,15 +26,24 @@ def arguments() -> argparse.Namespace:
     add("--volumes", type=int, default=100, help="volumes of a tool (cycle), pairs (idle)")
     add("--changed", type=int, default=10, help="volumes that are written to in each round")
     add("--rounds", type=int, default=3, help="times that each tool is measured")
-    add("--pairs", type=int, default=10, help="pairs that share the volumes (cycle)")
+    add(
+        "--pairs",
+        type=lambda text: [int(count) for count in text.split(",")],
+        help="pairs that share the volumes (cycle, 10), sizes of the fleet (scale, 1000,10000)",
+    )
+    add("--hosts", type=int, default=200, help="fake hosts (scale)")
+    add("--changing", type=float, default=0.1, help="part of the volumes that change (scale)")
     add("--volume-mib", type=int, default=64, help="size of a volume")
     add("--write-kib", type=int, default=1024, help="new data in a changed volume")
+    add("--stream-mib", type=int, default=512, help="new data in the one stream (stream)")
+    add("--datasets", type=int, default=500, help="file systems of the tree (unchanged)")
+    add("--snapshots", type=int, default=50, help="snapshots of each of them (unchanged)")
     add(
         "--tools",
         type=lambda text: text.split(","),
         default=["backstay", "bzfs", "bzfs-told", "raw"],
     )
-    add("--minutes", type=float, default=5.0, help="how long the idle operator is watched")
+    add("--minutes", type=float, default=5.0, help="how long the operator is watched (idle, scale)")
     add("--keep", action="store_true", help="leave the datasets for a look")
     add("--out", type=Path, default=HERE / "results", help="folder of the result files")
     add("--readme-only", action="store_true", help="measure nothing, make the README again")
@@ -57,7 +67,8 @@ def main() -> None:
 
     for name in [] if given.readme_only else given.scenarios or SCENARIOS:
         scenario = importlib.import_module(f"bench.{name.replace('-', '_')}")
-        result = asyncio.run(scenario.measure(given))
+        measured = scenario.measure(given)
+        result = asyncio.run(measured) if inspect.iscoroutine(measured) else measured
         path = result.write(given.out)
         print(f"\n{result.title}")
         for figure in result.figures:

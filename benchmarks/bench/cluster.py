@@ -78,19 +78,25 @@ def cluster(installation: str) -> Iterator[Cluster]:
     """A control plane of one's own with this checkout's operator; both gone afterwards."""
     with api.private_controlplane() as plane, tempfile.TemporaryDirectory() as folder:
         ours = Cluster(plane, Process("operator", Path(folder)), free_port(FIRST_PORT))
-        settings = {
-            **operator_process.settings(plane),
-            "BACKSTAY_HTTP_PORT": str(ours.port),
-            "BACKSTAY_INSTALLATION_ID": installation,
-        }
-        ours.process.start([str(operator_process.PROGRAM)], {**os.environ, **settings})
         try:
-            if not wait_until(lambda: _leads(ours) or ours.process.pid() is None, READY_S, 0.5):
-                raise RuntimeError(f"the operator does not lead:\n{ours.process.tail(25)}")
-            progress.say(f"operator leads (pid {ours.pid})")
+            start(ours, installation)
             yield ours
         finally:
             ours.process.stop(20.0)
+
+
+def start(ours: Cluster, installation: str, **more: str) -> None:
+    """This checkout's operator runs and leads, with more in its environment."""
+    settings = {
+        **operator_process.settings(ours.plane),
+        "BACKSTAY_HTTP_PORT": str(ours.port),
+        "BACKSTAY_INSTALLATION_ID": installation,
+        **more,
+    }
+    ours.process.start([str(operator_process.PROGRAM)], {**os.environ, **settings})
+    if not wait_until(lambda: _leads(ours) or ours.process.pid() is None, READY_S, 0.5):
+        raise RuntimeError(f"the operator does not lead:\n{ours.process.tail(25)}")
+    progress.say(f"operator leads (pid {ours.pid})")
 
 
 def _leads(ours: Cluster) -> bool:
@@ -162,6 +168,8 @@ class Cost:
     """Of its ssh processes that run, and of all that have ended."""
     rss_mib: float
     children_rss_mib: float
+    loop_lag_s: float
+    """The worst of its event loop since it was asked last."""
     writes: dict[str, int]
     requests: dict[str, int]
 
@@ -178,6 +186,7 @@ def cost(ours: Cluster) -> Cost:
         children_cpu_s=_ticks_s(own[13], own[14]) + sum(_ticks_s(t[11], t[12]) for t in times),
         rss_mib=_rss_mib(ours.pid),
         children_rss_mib=sum(_rss_mib(pid) for pid in children),
+        loop_lag_s=_gauge(text, "backstay_event_loop_lag_seconds"),
         writes=_counters(text, "backstay_kube_writes_total"),
         requests=_counters(text, "backstay_host_requests_total"),
     )
@@ -211,6 +220,11 @@ def _counters(text: str, name: str) -> dict[str, int]:
             labels, _, value = line.removeprefix(name).rpartition(" ")
             found[labels] = int(float(value))
     return found
+
+
+def _gauge(text: str, name: str) -> float:
+    lines = (line for line in text.splitlines() if line.startswith(f"{name} "))
+    return float(next(lines).partition(" ")[2])
 
 
 def kubectl_start_s(plane: api.ControlPlane) -> float:

@@ -27,9 +27,11 @@ MEANINGS = {
     "raw": "a hand-typed pipe a changed volume, by somebody who knows what changed",
 }
 
+PAIRS = 10
 NOTES = (
-    "backstay is measured as its operator runs: a steady process whose connections are there. It "
-    "is the operator's code from the registry to the hosts; statuses go to memory, not to an API "
+    "backstay is measured as its operator runs: a steady process whose connections are there and "
+    "that has made a pass before, so that it lists snapshots only of what has new ones. It is the "
+    "operator's code from the registry to the hosts; statuses go to memory, not to an API "
     "server. Until confirmed: from the request to the end of the read-back of GUIDs; the whole "
     "pass also prunes and reports.",
     "Each tool has volumes of its own with the same writes, so that none sees the snapshots of "
@@ -122,6 +124,10 @@ async def measure(arguments: argparse.Namespace) -> Result:
         return result
 
 
+def _pairs(arguments: argparse.Namespace) -> int:
+    return int((arguments.pairs or [PAIRS])[0])
+
+
 def _new_result(arguments: argparse.Namespace, ours: Grounds) -> Result:
     return Result(
         scenario="cycle",
@@ -131,7 +137,7 @@ def _new_result(arguments: argparse.Namespace, ours: Grounds) -> Result:
             "changed": arguments.changed,
             "written_kib_each": arguments.write_kib,
             "rounds": arguments.rounds,
-            "backstay_pairs": min(arguments.pairs, arguments.volumes),
+            "backstay_pairs": min(_pairs(arguments), arguments.volumes),
         },
         machine=machine.describe([ours.source, ours.target]),
     )
@@ -163,7 +169,7 @@ async def _seed(core: BenchCore, peers: list[Peer], run: Run) -> tuple[list[str]
     core.sites(place.source, place.target, place.replica_root)
     core.policy()
     with run.measured("backstay", "seed", 0):
-        pairs = core.pairs(place, arguments.pairs)
+        pairs = core.pairs(place, _pairs(arguments))
         await core.until_all_have_points(pairs)
     await asyncio.to_thread(place.check, [])
     await core.hang_up()
@@ -175,22 +181,32 @@ async def _seed(core: BenchCore, peers: list[Peer], run: Run) -> tuple[list[str]
 
 
 async def _backstay(core: BenchCore, run: Run, place: Field, pairs: list[str], number: int) -> None:
-    """One cycle of the steady process; its connections are there, as the operator keeps them."""
+    """One cycle of the steady process."""
     changed = run.changed(number)
+    await _warm(core, run, pairs, "cycle", number)
     await asyncio.to_thread(_write, place, changed, run.arguments.write_kib)
     await _backstay_pass(core, run, pairs, "cycle", number)
+    await core.hang_up()  # so that nothing of ours runs at the hosts while others are measured
     await asyncio.to_thread(place.check, changed)
 
 
 async def _backstay_nothing(core: BenchCore, run: Run, pairs: list[str], number: int) -> None:
+    await _warm(core, run, pairs, "nothing-changed", number)
     await _backstay_pass(core, run, pairs, "nothing-changed", number)
+    await core.hang_up()
+
+
+async def _warm(core: BenchCore, run: Run, pairs: list[str], kind: str, number: int) -> None:
+    """Connected, and one pass after another's; the operator comes here once, not at each cycle."""
+    with run.measured("backstay", f"connect-for-{kind}", number):
+        await core.connect()
+        core.request(pairs, f"warm-{kind}-{number}")
+        await core.settle()
 
 
 async def _backstay_pass(
     core: BenchCore, run: Run, pairs: list[str], kind: str, number: int
 ) -> None:
-    with run.measured("backstay", f"connect-for-{kind}", number):
-        await core.connect()
     with core.noting() as record, run.measured("backstay", kind, number) as note:
         began = time.monotonic()
         core.request(pairs, f"{kind}-{number}")
@@ -206,7 +222,6 @@ async def _backstay_pass(
         "changing_commands": len(record.changing_commands),
         "flushes": record.flushes,
     }
-    await core.hang_up()  # so that nothing of ours runs at the hosts while others are measured
 
 
 async def _peer_cycle(peer: Peer, run: Run, number: int) -> None:

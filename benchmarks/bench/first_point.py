@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,12 +25,8 @@ NOTES = (
 )
 
 
-async def measure(arguments: argparse.Namespace) -> Result:
+def measure(arguments: argparse.Namespace) -> Result:
     """Rounds of three seeds each: by hand, with hosts that are new, with hosts that are known."""
-    return await asyncio.to_thread(_measure, arguments)
-
-
-def _measure(arguments: argparse.Namespace) -> Result:
     with grounds(keep=arguments.keep) as ours:
         result = Result(
             scenario="first-point",

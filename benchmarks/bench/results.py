@@ -18,7 +18,7 @@ medians of one run, in which the tools took turns on the same hosts; seconds sta
 give a feeling for the size, for they are those of this machine. Every cycle is checked by GUID on
 both hosts, outside of the measured time; a tool that left something out gets no figure.
 
-    make bench              # everything, about two hours on two cores
+    make bench              # everything, about three hours on two cores
     uv run --group bench python benchmarks/run.py --help
 """
 
@@ -107,10 +107,15 @@ def _section(file: str, content: dict[str, Any]) -> str:
 
 
 def _machine(machine: dict[str, Any]) -> str:
+    here = (
+        f"commit {machine['commit']}, {machine['cores']} cores ({machine['cpu']}), "
+        f"{machine['memory_gib']} GiB"
+    )
+    if not machine["hosts"]:
+        return f"{here}, Python {machine['python']}"
     host = machine["hosts"][0]
     return (
-        f"commit {machine['commit']}, {machine['cores']} cores ({machine['cpu']}), "
-        f"{machine['memory_gib']} GiB; {len(machine['hosts'])} hosts: {host['virtualization']}, "
+        f"{here}; {len(machine['hosts'])} hosts: {host['virtualization']}, "
         f"{host['cores']} core and {host['memory_gib']} GiB each, {host['zfs']}, kernel "
         f"{host['kernel']}, Python {host['python']}"
     )
