@@ -10,7 +10,7 @@ Every stage is a function of (task, observation, now): a pass that crashed is ju
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -26,13 +26,13 @@ from backstay.domain.steps import (
 )
 from backstay.domain.zfs import LINEAGE, Dataset, Guid, HostListing, Snapshot
 from backstay.plan.asides import asides_in, waiting_conflict
-from backstay.plan.basis import DropToken, find_basis
+from backstay.plan.basis import DropToken, common_base, find_basis
 from backstay.plan.chains import mixed_group_conflict
 from backstay.plan.checks import member_conflict, receive_root
 from backstay.plan.commands import Command, group_conflict, snapshot_commands, unused_names
 from backstay.plan.divergence import judged
 from backstay.plan.members import expand_members
-from backstay.plan.naming import bookmark_tag, lineage_id
+from backstay.plan.naming import bookmark_tag, is_ours, lineage_id
 from backstay.plan.posture import replica_posture
 from backstay.plan.renames import Renames, Trees, find_renames
 from backstay.plan.roles import left_behind, moved_replicas
@@ -173,7 +173,7 @@ def plan_snapshots(seen: Seen, now: datetime, entropy: str) -> tuple[TakeSnapsho
     lone = [m for taken in sets if taken[0].pair not in grouped for m in taken]
     names = unused_names(seen.source, seen.task.short_id, now, entropy)
     commands = [_take(command, next(names), seen) for command in snapshot_commands(groups, lone)]
-    return (*_missing_bookmarks(seen), *commands)
+    return (*_missing_bookmarks(seen, held), *commands)
 
 
 def lineage_of(member: Member, seen: Seen) -> str:
@@ -206,22 +206,37 @@ def _take(command: Command, name: str, seen: Seen) -> TakeSnapshots:
     )
 
 
-def _missing_bookmarks(seen: Seen) -> list[TakeSnapshots]:
-    """The bookmarks of snapshots about to be sent, after a crash between; one step a name."""
+def _missing_bookmarks(seen: Seen, held: Collection[str]) -> list[TakeSnapshots]:
+    """The bookmarks of snapshots that the target needs; one step a name.
+
+    Of one about to be sent, after a crash between; of the base, where somebody destroyed newer
+    points of the replica: the bookmark that it had then may be gone. But not on sources that make
+    room for a rollback (`held`), where bookmarks are in the way.
+    """
     wanted: dict[str, list[BookmarkOf]] = {}
     for members, decision in decide_groups(seen):
         for member in members:
-            snapshot = decision.send.get(member.name)
-            lineage = lineage_of(member, seen)
-            source = seen.source.datasets[member.source]
-            if snapshot is not None and not has_bookmark(source, snapshot, lineage):
-                wanted.setdefault(snapshot.name, []).append(
-                    BookmarkOf(dataset=member.source, snapshot=snapshot.name, lineage=lineage)
+            source, lineage = seen.source.datasets[member.source], lineage_of(member, seen)
+            base = None if member.source in held else _base_of(member, seen)
+            needed = (decision.send.get(member.name), base)
+            lacking = (s.name for s in needed if s and not has_bookmark(source, s, lineage))
+            for name in dict.fromkeys(lacking):
+                wanted.setdefault(name, []).append(
+                    BookmarkOf(dataset=source.name, snapshot=name, lineage=lineage)
                 )
     return [
         TakeSnapshots(datasets=(), snapshot=name, bookmarks=tuple(bookmarks), divisible=True)
         for name, bookmarks in wanted.items()
     ]
+
+
+def _base_of(member: Member, seen: Seen) -> Snapshot | None:
+    """The source's snapshot, if it still has that one, from which the next increment starts."""
+    replica = seen.target.datasets.get(member.target)
+    source = seen.source.datasets[member.source]
+    base = None if replica is None else common_base(source, replica)
+    own = None if base is None else source.snapshot_by_guid(base.guid)
+    return own if own is not None and is_ours(own, seen.task.short_id) else None
 
 
 def _claimed_twice(members: tuple[Member, ...]) -> dict[str, Conflict]:

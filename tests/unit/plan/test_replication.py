@@ -182,6 +182,13 @@ class TestChunks:
 
 @pytest.mark.rule("Bookmark with snapshot")
 class TestBookmarks:
+    @pytest.mark.rule("Pruning keeps the chain")
+    def test_a_base_gets_its_own_where_the_replica_fell_back_to_it(self) -> None:
+        """Somebody destroyed newer points of it; another route could prune the snapshot now."""
+        [step] = snapshots(world(source={"disk": "a b#"}, target={"disk": "a"}))
+        assert (step.datasets, step.snapshot) == ((), set_name("a"))
+        assert [b.lineage for b in step.bookmarks] == [lineage_for("disk")]
+
     def test_comes_with_the_snapshot(self) -> None:
         [step] = snapshots(world(source={"disk": ""}))
         assert step.datasets == ((source_of("disk"), dataset_guid("disk")),)
