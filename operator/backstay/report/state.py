@@ -99,14 +99,14 @@ def _lost(host: str, side: Side, pools: set[str]) -> Side:
     )
 
 
-def _remembered(pair: PairTask, state: PairState, before: PairState) -> PairState:
-    """The state while the target is not seen: nothing that was confirmed is taken back.
+def _remembered(pair: PairTask, state: PairState, before: PairState, source: Side) -> PairState:
+    """The state while the target is not seen: nothing that was confirmed is lost.
 
-    A member that was added meanwhile was never confirmed.
+    A member that was added meanwhile was never confirmed; a child that its tree got was not there.
     """
     known = {m.target: m for m in before.members}
     members = tuple(known.get(m.target, m) for m in state.members)
-    is_whole = pair.grouped or all(m.point is not None for m in members)
+    is_whole = pair.grouped or _was_whole(pair, members, before, source)
     return replace(
         state,
         members=members,
@@ -156,9 +156,37 @@ def _pair_state(
         yield_fault=pair.yielding_fault,
         left_over=_left_over(pair, view, before),
     )
-    if before is not None and not state.target_seen:
-        return _remembered(pair, state, before)
+    if before is None:
+        return state
+    if not state.target_seen:
+        return _remembered(pair, state, before, source)
+    if state.point is None and not pair.grouped and _was_whole(pair, states, before, source):
+        return replace(state, point=before.point, as_of=before.as_of)
     return _still_good(state, before)
+
+
+def _was_whole(
+    pair: PairTask, members: tuple[MemberState, ...], before: PairState, source: Side
+) -> bool:
+    """Whether all that have no point are children which came to their tree since the point before.
+
+    That point is the tree as it was then: the lag grows from there while they are seeded. One
+    that is older than the point's snapshot came while that was taken, or was moved here.
+    """
+    entries = {entry.target for entry in pair.entries}
+    confirmed = {m.target for m in before.members if m.point is not None}
+    lacking = [m for m in members if m.point is None]
+    if before.point is None or any(m.target in entries | confirmed for m in lacking):
+        return False
+    datasets = source.datasets if isinstance(source, HostListing) else {}
+    taken = [
+        (d.pool, s.createtxg)
+        for m in members
+        if (d := datasets.get(m.source)) is not None
+        and (s := d.snapshot_by_guid(before.point.guid)) is not None
+    ]
+    born = [(d.pool, d.createtxg) for m in lacking if (d := datasets.get(m.source)) is not None]
+    return not any(pool == at and txg < point for pool, txg in born for at, point in taken)
 
 
 def _asides(members: tuple[Member, ...], target: Side) -> tuple[AsideState, ...]:

@@ -32,6 +32,65 @@ async def test_a_child_without_a_point_counts_also_when_its_whole_tree_is_lost(l
     assert lab.core.status("erp")["members"]["total"] == 2
 
 
+@pytest.mark.parametrize("target_away", [False, True])
+async def test_a_child_that_its_tree_got_lets_the_lag_grow_from_before_it_came(
+    lab: Lab, target_away: bool
+) -> None:
+    """That point is the tree as it was; what the child lacks is told, and late by the clock."""
+    _tree_of_two(lab)
+    await lab.core.live(600)
+    before = lab.core.status("erp")["recoveryPoint"]["time"]
+    lab.world.transfer_faults.pause()
+    lab.b.reachable = not target_away
+    lab.a.create("tank/vm/tree/late")
+    lab.a.write("tank/vm/tree/late", 4096)
+    await lab.core.live(200)
+    assert lab.core.condition("erp", "RPOMet") == ("True", "WithinRPO")
+    await lab.core.live(200)
+    assert lab.core.status("erp")["recoveryPoint"]["time"] <= before
+    assert lab.core.condition("erp", "RPOMet")[0] == "False"
+    if not target_away:
+        assert lab.core.condition("erp", "Protected") == ("False", "Seeding")
+
+
+async def test_a_child_whose_replica_was_lost_takes_the_point_away(lab: Lab) -> None:
+    _tree_of_two(lab)
+    await lab.core.live(600)
+    lab.world.transfer_faults.pause()
+    lab.b.destroy("backup/backstay/tree/child")
+    await lab.core.live(200)
+    assert "recoveryPoint" not in lab.core.status("erp")
+    assert lab.core.condition("erp", "RPOMet")[0] == "False"
+
+
+async def test_an_entry_without_a_replica_has_no_point_whatever_there_was_before(lab: Lab) -> None:
+    """Somebody says from now on that it counts; it was there all the time."""
+    lab.core.pair("erp", lab.volumes(1))
+    await lab.core.live(300)
+    lab.world.transfer_faults.pause()
+    lab.core.pair("erp", lab.extended(1))
+    await lab.core.live(200)
+    assert "recoveryPoint" not in lab.core.status("erp")
+
+
+async def test_a_child_that_is_older_than_the_point_takes_it_away(lab: Lab) -> None:
+    """It was moved here, or came while the point was taken: that point should have had it."""
+    lab.a.create("tank/vm/old")
+    _tree_of_two(lab)
+    await lab.core.live(600)
+    lab.world.transfer_faults.pause()
+    lab.a.rename("tank/vm/old", "tank/vm/tree/old")
+    await lab.core.live(200)
+    assert "recoveryPoint" not in lab.core.status("erp")
+
+
+def _tree_of_two(lab: Lab) -> None:
+    for name in ("tank/vm/tree", "tank/vm/tree/child"):
+        lab.a.create(name)
+        lab.a.write(name, 4096)
+    lab.core.pair("erp", {"tree": ("tank/vm/tree", "backup/backstay/tree")}, recursive=True)
+
+
 async def test_a_group_is_not_ready_while_a_member_has_no_replica(lab: Lab) -> None:
     lab.core.pair("erp", lab.volumes(2), group=True)
     await lab.core.live(300)
