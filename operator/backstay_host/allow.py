@@ -220,4 +220,6 @@ def _of_orders(body: protocol.Ticket) -> Iterator[_Demand]:
         if send.base is not None:
             yield _Demand(dataset_of(send.base), send=True)
     for receive in body.receives:
+        if receive.origin is not None:
+            yield _Demand(dataset_of(receive.origin), receive=True)
         yield _Demand(receive.dataset, replica=True)

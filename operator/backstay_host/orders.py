@@ -156,7 +156,8 @@ class Orders:
     def _ready_receives(self, held: ExitStack) -> list[Fds | Refused]:
         receives = self.ticket.receives
         locks = [self._lock(held, DatasetLock(o.dataset, None, shared=False)) for o in receives]
-        found = read_identities(self.request, [order.dataset for order in receives])
+        origins = [order.origin for order in receives if order.origin is not None]
+        found = read_identities(self.request, [*(o.dataset for o in receives), *origins])
         absent = {order.dataset for order in receives} - set(found)
         wanted = [n for n in with_parents([o.dataset for o in receives]) if n not in absent]
         properties = read_local_properties(self.request, wanted)
@@ -170,6 +171,8 @@ class Orders:
             both = _joined(by_name, by_guid)
             if not isinstance(both, Refused):
                 both = self._checked_receive(order, here, properties) or both
+            if not isinstance(both, Refused):
+                both = _checked_origin(order, found) or both
             ready.append(both)
         return ready
 
@@ -224,6 +227,17 @@ def _checked_send(order: SendOrder, found: dict[str, Identity]) -> Refused | Non
         if here.guid != guid:
             return Refused("SourceChanged", f"{name} has GUID {here.guid}, planned was {guid}")
     return None
+
+
+def _checked_origin(order: ReceiveOrder, found: dict[str, Identity]) -> Refused | None:
+    """`IdentityChanged` unless the snapshot that it becomes a clone of is the planned one."""
+    if order.origin is None:
+        return None
+    here = found.get(order.origin)
+    if here is not None and here.guid == order.origin_guid:
+        return None
+    said = "does not exist any more" if here is None else f"has GUID {here.guid}"
+    return Refused("IdentityChanged", f"{order.origin} {said}, planned was {order.origin_guid}")
 
 
 def _joined(first: Fds | Refused, second: Fds | Refused) -> Fds | Refused:

@@ -42,7 +42,9 @@ def _check_send(order: SendOrder) -> None:
     names.snapshot(f"{names.dataset(order.dataset)}@{order.snapshot}")
     if order.mode not in STREAM_MODES:
         raise Refused("BadRequest", f"{order.mode[:80]!r} is no mode of a stream")
-    if order.base is not None and names.dataset_of(names.point(order.base)) != order.dataset:
+    if order.base is not None:
+        names.point(order.base)
+    if is_branch(order) and "#" in (order.base or ""):
         raise Refused("BadRequest", f"the base {order.base} is not of {order.dataset}")
     if order.token is not None:
         names.token(order.token)
@@ -50,11 +52,23 @@ def _check_send(order: SendOrder) -> None:
         raise Refused("BadRequest", "a base has a GUID")
 
 
+def is_branch(order: SendOrder) -> bool:
+    """Whether it starts at a snapshot of another dataset, the origin of a clone.
+
+    Whether it is that, `zfs send` checks itself: "not an earlier snapshot from the same fs".
+    """
+    return order.base is not None and names.dataset_of(order.base) != order.dataset
+
+
 def _check_receive(order: ReceiveOrder) -> None:
     names.dataset(order.dataset)
     names.lineage(order.lineage)
     names.properties(order.properties)
     fresh = order.seed and not order.resumed
+    if order.origin is not None:
+        names.snapshot(order.origin)
+        if not fresh or order.origin_guid is None:
+            raise Refused("BadRequest", "an origin has a GUID, and is of a new dataset")
     if fresh and order.properties.get(argv.LINEAGE) != order.lineage:
         raise Refused("BadRequest", f"a seed sets {argv.LINEAGE} to its lineage")
     if not fresh and order.properties:
@@ -73,7 +87,8 @@ def validate(body: Ticket) -> None:
         _check_send(send)
     for receive in body.receives:
         _check_receive(receive)
-    alone = [s.dataset for s in body.sends if s.base is None or s.token is not None]
+    fresh = [s for s in body.sends if s.base is None or s.token is not None or is_branch(s)]
+    alone = [s.dataset for s in fresh]
     alone += [r.dataset for r in body.receives if r.seed or r.resumed]
     if alone and len(body.sends) + len(body.receives) > 1:
         raise Refused("BadRequest", f"{alone[0]} needs a pipe of its own")

@@ -40,7 +40,8 @@ class TokenFacts:
 class SendOrder:
     """One `zfs send`: full (no base), incremental from a base, or resumed by `token`.
 
-    `base` is `dataset@name` or `dataset#name`; `base_guid` and `guid` are re-read before the send.
+    `base` is `dataset@name` or `dataset#name`, for a clone also its origin, which is of another
+    dataset; `base_guid` and `guid` are re-read before the send.
     """
 
     dataset: str
@@ -60,7 +61,8 @@ class SendOrder:
 class ReceiveOrder:
     """One `zfs receive -s -u`; `properties` are set with `-o` on a seed (empty on increments).
 
-    `seed` refuses when the dataset exists (a resumed seed: when it has no token).
+    `seed` refuses when the dataset exists (a resumed seed: when it has no token). With `origin`
+    (`dataset@name`, by GUID) a seed becomes a clone of that snapshot.
     """
 
     dataset: str
@@ -68,6 +70,8 @@ class ReceiveOrder:
     seed: bool
     resumed: bool
     properties: dict[str, str]
+    origin: str | None = None
+    origin_guid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

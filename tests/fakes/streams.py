@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from fakes import families
 from fakes.zfs import (
     STREAM_OVERHEAD_BYTES,
     FakeBookmark,
@@ -43,13 +44,15 @@ def decode_token(text: str) -> DecodedToken:
 def send(
     pool: FakePool, dataset: str, snapshot: str, base: str | None, *, mode: str = "Lec"
 ) -> Stream:
-    """`zfs send -MODE [-i base] dataset@snapshot`; the base is a snapshot or bookmark of it."""
+    """`zfs send -MODE [-i base] dataset@snapshot`; the base is a snapshot or bookmark of it.
+
+    Of a clone it may be its origin, too.
+    """
     source = pool.get(dataset)
     to = _need_snapshot(source, snapshot)
     if base is None:
         return _stream(source, to, None, to.state.referenced, mode=mode)
-    name = base[len(dataset) + 1 :]
-    start = source.bookmark(name) if base[len(dataset)] == "#" else source.snapshot(name)
+    start = _start(pool, source, base)
     if start is None:
         raise ZfsError("NoCommonBase", f"cannot send: '{base}' does not exist")
     if start.createtxg >= to.createtxg:
@@ -57,6 +60,20 @@ def send(
         # has to refuse before, so reaching this is a fault of the plan.
         raise ZfsError("NoCommonBase", f"cannot send: '{base}' is not older than '{snapshot}'")
     return _stream(source, to, start, to.state.changed - start.state.changed, mode=mode)
+
+
+def _start(pool: FakePool, source: FakeDataset, base: str) -> FakeSnapshot | FakeBookmark | None:
+    if base == source.origin:
+        return _origin(pool, source)
+    if not base.startswith((f"{source.name}@", f"{source.name}#")):
+        raise ZfsError("NoCommonBase", f"incremental source ({base}) is not earlier than it")
+    name = base[len(source.name) + 1 :]
+    return source.bookmark(name) if base[len(source.name)] == "#" else source.snapshot(name)
+
+
+def _origin(pool: FakePool, clone: FakeDataset) -> FakeSnapshot | None:
+    owner, _, name = (clone.origin or "").partition("@")
+    return pool.datasets[owner].snapshot(name) if owner in pool.datasets else None
 
 
 def resume(pool: FakePool, token: str) -> Stream:
@@ -72,14 +89,15 @@ def resume(pool: FakePool, token: str) -> Stream:
         )
     base, size = None, to.state.referenced
     if decoded.from_guid is not None:
-        base = _base(source, decoded.from_guid)
+        base = _base(pool, source, decoded.from_guid)
         size = to.state.changed - base.state.changed
     whole = _stream(source, to, base, size, mode=decoded.mode)
     return replace(whole, offset=decoded.received)
 
 
-def _base(source: FakeDataset, guid: int) -> FakeSnapshot | FakeBookmark:
+def _base(pool: FakePool, source: FakeDataset, guid: int) -> FakeSnapshot | FakeBookmark:
     points: list[FakeSnapshot | FakeBookmark] = [*source.snapshots, *source.bookmarks]
+    points += [origin] if (origin := _origin(pool, source)) is not None else []
     for point in points:
         if point.guid == guid:
             return point
@@ -124,10 +142,18 @@ def _need_snapshot(source: FakeDataset, name: str) -> FakeSnapshot:
 class Reception:
     """One `zfs receive -s -u` under way: begun, fed, then finished or interrupted."""
 
-    def __init__(self, pool: FakePool, name: str, properties: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        pool: FakePool,
+        name: str,
+        properties: Mapping[str, str],
+        origin: tuple[str, str, int] | None = None,
+    ) -> None:
+        """`origin`: dataset, snapshot and GUID of what a new dataset is to be a clone of."""
         self.pool = pool
         self.name = name
         self.properties = properties
+        self.origin = origin
         self.stream: Stream | None = None
         self.received = 0
         self._dataset: FakeDataset | None = None
@@ -141,6 +167,8 @@ class Reception:
             self._begin_resumed(existing, stream)
         elif stream.from_guid is None:
             self._begin_seed(existing, stream)
+        elif self.origin is not None:
+            self._begin_branch(existing, stream, self.origin)
         else:
             self._begin_increment(existing, stream)
 
@@ -163,6 +191,25 @@ class Reception:
         dataset.properties.update(self.properties)
         self._dataset = dataset
         # Until the first byte is stored nothing of a seed outlives its process.
+        dataset.partial = Partial(stream, 0, seed=True)
+
+    def _begin_branch(
+        self, existing: FakeDataset | None, stream: Stream, origin: tuple[str, str, int]
+    ) -> None:
+        if existing is not None:
+            raise ZfsError("TargetHasForeignData", f"cannot receive: '{self.name}' exists")
+        owner, name, guid = origin
+        found = self.pool.datasets.get(owner)
+        point = None if found is None else found.snapshot(name)
+        if found is None or point is None or point.guid != guid:
+            raise ZfsError("NameCollision", f"{owner}@{name} is not there with GUID {guid}")
+        if point.guid != stream.from_guid:
+            raise ZfsError(
+                "NoCommonBase", f"cannot receive: {owner}@{name} is not the incremental source"
+            )
+        dataset = families.clone(self.pool, found, point, self.name)
+        dataset.properties.update(self.properties)
+        self._dataset = dataset
         dataset.partial = Partial(stream, 0, seed=True)
 
     def _begin_increment(self, existing: FakeDataset | None, stream: Stream) -> None:
@@ -256,7 +303,7 @@ class Reception:
         dataset, stream = self._dataset, self.stream
         if dataset is None or stream is None:
             return
-        seed = stream.from_guid is None
+        seed = dataset.partial is not None and dataset.partial.seed
         if self.received == 0:
             dataset.partial = None
             if seed and self.pool.datasets.get(dataset.name) is dataset:
@@ -270,7 +317,9 @@ class Reception:
         dataset, stream = self._dataset, self.stream
         assert dataset is not None
         assert stream is not None
-        if stream.from_guid is not None and self._moved_meanwhile(dataset, stream.from_guid):
+        is_new = dataset.partial is not None and dataset.partial.seed
+        is_increment = stream.from_guid is not None and not is_new
+        if is_increment and self._moved_meanwhile(dataset, stream.from_guid or 0):
             self.interrupt()
             raise ZfsError("TargetModified", f"cannot receive: {dataset.name} was modified")
         dataset.partial = None

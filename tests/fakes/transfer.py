@@ -13,6 +13,7 @@ from backstay.adapters.host.reasons import failure
 from backstay.adapters.host.transfers import STALL_CAP_S, STALL_S
 from backstay.domain.errors import Refused
 from backstay.domain.steps import (
+    Branch,
     Increment,
     ItemFailure,
     Pipe,
@@ -184,6 +185,7 @@ class _Course:
             self.target.host.pool_of(transfer.target_dataset),
             transfer.target_dataset,
             transfer.properties,
+            _origin(transfer),
         )
         self.source.record(*_send_argv(transfer))
         self.target.record(*_receive_argv(transfer))
@@ -256,7 +258,7 @@ class _Course:
         self.target.check_writer(transfer.target_dataset)
         pool = self.target.host.pool_of(transfer.target_dataset)
         found = pool.datasets.get(transfer.target_dataset)
-        if isinstance(transfer.how, Seed):
+        if isinstance(transfer.how, Seed | Branch):
             return
         if transfer.properties:
             raise ZfsError("InternalError", "properties are set while seeding only")
@@ -287,12 +289,19 @@ async def _wait(fault: TransferFault, flights: list[tuple[FakePort, Flight]]) ->
         raise _Cut("the stream process was killed")
 
 
+def _origin(transfer: Transfer) -> tuple[str, str, int] | None:
+    if not isinstance(transfer.how, Branch):
+        return None
+    origin = transfer.how.origin
+    return origin.dataset, origin.name, origin.guid
+
+
 def _send_argv(transfer: Transfer) -> tuple[str, ...]:
     mode = f"-{transfer.mode}"
     match transfer.how:
         case Resume(token=token):
             return ("zfs", "send", "-vP", "-t", token)
-        case Increment(base=base):
+        case Increment(base=base) | Branch(base=base):
             to = f"{transfer.source_dataset}@{transfer.snapshot}"
             return ("zfs", "send", "-vP", mode, "-i", base.full_name, to)
         case Seed():
@@ -300,5 +309,8 @@ def _send_argv(transfer: Transfer) -> tuple[str, ...]:
 
 
 def _receive_argv(transfer: Transfer) -> tuple[str, ...]:
-    options = [part for k, v in transfer.properties.items() for part in ("-o", f"{k}={v}")]
+    wanted = dict(transfer.properties)
+    if isinstance(transfer.how, Branch):
+        wanted["origin"] = transfer.how.origin.full_name
+    options = [part for k, v in wanted.items() for part in ("-o", f"{k}={v}")]
     return ("zfs", "receive", "-s", "-u", *options, transfer.target_dataset)

@@ -75,11 +75,18 @@ class People:
             self._estate.changed(name)
 
     async def new_child(self) -> None:
-        """A file system is made in the tree."""
-        parents = [n for n in self._estate.sources() if n.startswith("tank/vm/t")]
-        if len(parents) < 9:
-            name = f"{self._dice.choice(parents)}/n{self._estate.number()}"
-            self._estate.create(name, volume=False)
+        """A file system is made in the tree, perhaps as a clone of one that is in it."""
+        estate = self._estate
+        parents = [n for n in estate.sources() if n.startswith("tank/vm/t")]
+        if len(parents) >= 9:
+            return
+        name = f"{self._dice.choice(parents)}/n{estate.number()}"
+        points = [f"{n}@{s.name}" for n in parents for s in estate.a.dataset(n).snapshots]
+        if points and self._dice.random() < 0.5:
+            estate.a.clone(self._dice.choice(points), name)
+            estate.note(name)
+        else:
+            estate.create(name, volume=False)
 
     async def rename_child(self) -> None:
         """Datasets of the tree get other names, with all below them, or swap theirs."""

@@ -204,6 +204,10 @@ class Reason(Word):
         "The target dataset lies below none of the host's receive roots.",
     )
     PARENT_MISSING = "ParentMissing", "A parent of the target dataset is missing or not seeded yet."
+    ORIGIN_MISSING = (
+        "OriginMissing",
+        "The source is a clone, and the replica of its origin is being seeded up to there first.",
+    )
     TARGET_HAS_FOREIGN_DATA = (
         "TargetHasForeignData",
         "The target dataset exists and was not made by this pair.",

@@ -15,7 +15,7 @@ from backstay.api.words import Reason
 from backstay.controllers.underway import Sent, Stream
 from backstay.domain.errors import BackstayError
 from backstay.domain.pairs import Conflict, HostKey, Moved, Route
-from backstay.domain.steps import Pipe, Resume, Seed, Transfer
+from backstay.domain.steps import Branch, Pipe, Resume, Seed, Transfer
 from backstay.plan.transfers import Lane
 from backstay.ports.host import SurveyRequest
 
@@ -177,7 +177,7 @@ class Lanes:
 
 def _has_seed(lane: Lane) -> bool:
     hows = [transfer.how for transfer in _transfers(lane)]
-    return any(isinstance(how, Seed) or (isinstance(how, Resume) and how.seed) for how in hows)
+    return any(isinstance(h, Seed | Branch) or (isinstance(h, Resume) and h.seed) for h in hows)
 
 
 def _transfers(lane: Lane) -> list[Transfer]:

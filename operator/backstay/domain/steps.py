@@ -84,6 +84,17 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """A stream from a clone's origin: its replica becomes a clone of the same snapshot.
+
+    `base` is the origin at the source, `origin` at the target; both have one GUID.
+    """
+
+    base: Base
+    origin: SnapshotRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Increment:
     """A stream from a base that both sides have by GUID."""
 
@@ -92,13 +103,13 @@ class Increment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """The rest of an interrupted stream; `seed` when the interrupted one was full."""
+    """The rest of an interrupted stream; `seed` when the interrupted one made the dataset."""
 
     token: str
     seed: bool
 
 
-How: TypeAlias = Seed | Increment | Resume
+How: TypeAlias = Seed | Branch | Increment | Resume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Full or incremental: the decision that everything else serves.
 
     source      target         -> how `to` travels
-    a b c       (absent)       -> Seed c
+    a b c       (absent)       -> Seed c                 (a clone's may be a Branch: branches.py)
     a b c       a b            -> Increment b..c
     #b c        a b            -> Increment #b..c        (bookmark: the snapshot was pruned)
     a b c       a b c          -> AlreadyThere
@@ -45,10 +45,17 @@ class DropToken:
 Basis: TypeAlias = How | AlreadyThere | DropToken | Conflict
 
 
-def find_basis(source: Dataset, target: Dataset | None, to: Snapshot, short_id: str) -> Basis:
+def find_basis(
+    source: Dataset,
+    target: Dataset | None,
+    to: Snapshot,
+    short_id: str,
+    origin: Snapshot | None = None,
+) -> Basis:
     """Decide how the snapshot `to` of `source` gets to `target`.
 
-    `short_id` tells our snapshots from those of other installations, which are foreign.
+    `short_id` tells our snapshots from those of other installations, which are foreign. `origin`:
+    the snapshot that the source is a clone of.
     """
     if target is None:
         return Seed()
@@ -56,7 +63,7 @@ def find_basis(source: Dataset, target: Dataset | None, to: Snapshot, short_id: 
         return conflict
     common = common_base(source, target)
     if target.token is not None or target.unreadable_token is not None:
-        return _resume(source, target, common, short_id)
+        return _resume(source, target, common or origin, short_id, is_new=common is None)
     if target.snapshot_by_guid(to.guid) is not None:
         return AlreadyThere()
     if target.snapshot_by_name(to.name) is not None:
@@ -131,6 +138,12 @@ def source_point(source: Dataset, guid: Guid, lineage: str = "") -> Snapshot | B
     return source.snapshot_by_guid(guid) or next(iter(bookmarks), None)
 
 
+def is_marked(source: Dataset, point: Snapshot, lineage: str) -> bool:
+    """Whether the lineage has its bookmark of the snapshot, without which no byte leaves."""
+    tags = [bookmark_tag(b) for b in source.bookmarks if b.guid == point.guid]
+    return any(tag is not None and tag.lineage == lineage for tag in tags)
+
+
 def divergence(source: Dataset, target: Dataset, base: Snapshot, short_id: str) -> Conflict | None:
     """Whether the target holds anything since `base` that the source does not.
 
@@ -169,8 +182,13 @@ def _raw_conflict(source: Dataset, target: Dataset, base: Snapshot) -> Conflict 
     return raw_conflict(source, target, base, point)
 
 
-def _resume(source: Dataset, target: Dataset, base: Snapshot | None, short_id: str) -> Basis:
-    """Judge a resume token, which is untrusted input (rule *Resume tokens*)."""
+def _resume(
+    source: Dataset, target: Dataset, base: Snapshot | None, short_id: str, *, is_new: bool
+) -> Basis:
+    """Judge a resume token, which is untrusted input (rule *Resume tokens*).
+
+    `is_new`: the target has no points of the source, and `base` is the origin of a clone.
+    """
     token = target.token
     if token is None:
         return DropToken(because=f"ZFS cannot decode the resume token of {target.name}")
@@ -179,15 +197,16 @@ def _resume(source: Dataset, target: Dataset, base: Snapshot | None, short_id: s
         return DropToken(because=f"{token.to_name} (GUID {token.to_guid}) no longer exists")
     if token.to_name != to.full_name:
         return DropToken(because=f"the token names {token.to_name}, not {to.full_name}")
-    if not is_ours(to, short_id):
+    if not (is_ours(to, short_id) or is_marked(source, to, target.properties[LINEAGE])):
         return DropToken(because=f"the token is of {to.full_name}, which is not a point of ours")
     if token.raw != source.encrypted:
         said = ("plain", "raw") if source.encrypted else ("raw", "plain")
         return DropToken(because=f"the token is of a {said[0]} stream, the pair is {said[1]}")
-    if base is None:
-        if token.from_guid is None:
+    if is_new:
+        if token.from_guid in (None, None if base is None else base.guid):
             return Resume(token=token.text, seed=True)
         return DropToken(because=f"an increment cannot go on in {target.name}: it has no points")
+    assert base is not None
     point = source_point(source, base.guid)
     if point is None or token.from_guid != point.guid:
         return DropToken(because=f"the token's base {token.from_guid} is not @{base.name}")

@@ -76,14 +76,15 @@ def plan_pruning(seen: Seen) -> PruningPlan:
     the policy of none of them wants it, be it at rest or not served by this pass.
     """
     groups = [group for pair in seen.task.pairs for group in _groups(pair, seen)]
-    sources = [_judge_source(group, seen.task.short_id) for group in groups]
+    clones = _clones(seen.source)
+    sources = [_judge_source(group, clones, seen.task.short_id) for group in groups]
     wanted = {ref for judged in sources for ref in judged.keep}
     doomed = dict.fromkeys(ref for judged in sources for ref in judged.remove)
     resting = [(d, group.keep_source) for group in groups for d in group.resting_sources]
     wanted |= _wanted(resting, seen.task.short_id)
     wanted |= wanted_by_neighbours({ref.dataset for ref in doomed}, seen.source, seen.task)
-    origins = {d.origin: d.name for d in seen.target.datasets.values() if d.origin is not None}
-    targets = [_judge_target(group, origins, seen.task.short_id) for group in groups]
+    clones = _clones(seen.target)
+    targets = [_judge_target(group, clones, seen.task.short_id) for group in groups]
     links = [link for group in groups for link in group.links]
     return PruningPlan(
         source=Prune(
@@ -94,6 +95,11 @@ def plan_pruning(seen: Seen) -> PruningPlan:
             snapshots=tuple(ref for judged in targets for ref in judged.remove), bookmarks=()
         ),
     )
+
+
+def _clones(listing: HostListing) -> dict[str, str]:
+    """Full name of a snapshot → a clone of it."""
+    return {d.origin: d.name for d in listing.datasets.values() if d.origin is not None}
 
 
 def _groups(pair: PairTask, seen: Seen) -> Iterator[_Group]:
@@ -152,13 +158,15 @@ def _held(member: Member, seen: Seen) -> Held:
     )
 
 
-def _judge_source(group: _Group, short_id: str) -> Judged:
-    """Older points by policy; the common ones, unsent ones and other targets' bases stay."""
+def _judge_source(group: _Group, clones: Mapping[str, str], short_id: str) -> Judged:
+    """Older points by policy; what is common, unsent, a base of others or an origin stays."""
     needed = _names_of(group.resting_sources, "held by a member at rest")
     for link in group.links:
         for snapshot in link.source.snapshots:
             if (why := _needed_at_source(link, snapshot)) is not None:
                 needed[snapshot.name] = why
+            elif (clone := clones.get(snapshot.full_name)) is not None:
+                needed[snapshot.name] = f"origin of {clone}"
     sources = [x.source for x in group.links if not x.source.is_replica]
     return judge_sets(sources, group.keep_source, needed, short_id)
 
@@ -180,7 +188,7 @@ def _base_of_another(dataset: Dataset, snapshot: Snapshot, lineage: str) -> str 
     return None
 
 
-def _judge_target(group: _Group, origins: Mapping[str, str], short_id: str) -> Judged:
+def _judge_target(group: _Group, clones: Mapping[str, str], short_id: str) -> Judged:
     """Older points by policy; the base, the newest whole set, and origins of clones stay.
 
     While there is no set that all have, nothing goes: the group waits for its next one.
@@ -196,7 +204,7 @@ def _judge_target(group: _Group, origins: Mapping[str, str], short_id: str) -> J
                 needed[snapshot.name] = f"newest in common with {link.source.name}"
             elif snapshot == link.target.newest_snapshot:
                 needed[snapshot.name] = "newest of the replica"
-            elif (clone := origins.get(snapshot.full_name)) is not None:
+            elif (clone := clones.get(snapshot.full_name)) is not None:
                 needed[snapshot.name] = f"origin of {clone}"
             elif (why := _base_of_another(link.target, snapshot, link.lineage)) is not None:
                 needed[snapshot.name] = why

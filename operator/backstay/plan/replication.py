@@ -26,13 +26,14 @@ from backstay.domain.steps import (
 )
 from backstay.domain.zfs import LINEAGE, Dataset, Guid, HostListing, Snapshot
 from backstay.plan.asides import asides_in, waiting_conflict
-from backstay.plan.basis import DropToken, common_base, find_basis
+from backstay.plan.basis import DropToken, common_base, find_basis, is_marked
+from backstay.plan.branches import first_stops, origin_of
 from backstay.plan.chains import mixed_group_conflict
 from backstay.plan.checks import member_conflict, receive_root
 from backstay.plan.commands import Command, group_conflict, snapshot_commands, unused_names
 from backstay.plan.divergence import judged
 from backstay.plan.members import expand_members
-from backstay.plan.naming import bookmark_tag, is_ours, lineage_id
+from backstay.plan.naming import is_ours, lineage_id
 from backstay.plan.posture import replica_posture
 from backstay.plan.renames import Renames, Trees, find_renames
 from backstay.plan.roles import left_behind, moved_replicas
@@ -52,6 +53,8 @@ class Seen:
     """Target dataset → why the member is left alone."""
     renames: Renames
     """What is to be renamed at the target first."""
+    stops: Mapping[str, Snapshot]
+    """Target dataset → where its seed stops first, for clones of that (plan/branches.py)."""
 
     def free(self, member: Member) -> bool:
         """Whether work on the member may be planned."""
@@ -93,14 +96,28 @@ def see_route(task: RouteTask, observation: RouteObservation) -> Seen | None:
         judge=lambda m, found: member_conflict(m, task, _with(found, observation, target), source),
     )
     renames = find_renames(trees)
+    conflicts |= renames.conflicts
     return Seen(
         task=task,
         source=source,
         target=target,
         members=members,
-        conflicts={**conflicts, **renames.conflicts},
+        conflicts=conflicts,
         renames=renames,
+        stops=_stops(members, conflicts, source, target),
     )
+
+
+def _stops(
+    members: tuple[Member, ...],
+    conflicts: Mapping[str, Conflict],
+    source: HostListing,
+    target: HostListing,
+) -> dict[str, Snapshot]:
+    sound = [m for m in members if m.target not in conflicts]
+    replicas = (target.datasets.get(m.target) for m in sound)
+    unseeded = [m for m, r in zip(sound, replicas, strict=True) if r is None or not r.snapshots]
+    return first_stops(unseeded, source, target)
 
 
 def _with(found: Dataset, observation: RouteObservation, target: HostListing) -> RouteObservation:
@@ -187,12 +204,6 @@ def lineage_of(member: Member, seen: Seen) -> str:
     return lineage_id(seen.source.datasets[member.source].guid, pool_guid, member.target)
 
 
-def has_bookmark(source: Dataset, snapshot: Snapshot, lineage: str) -> bool:
-    """Whether the lineage has its bookmark of the snapshot, without which no byte leaves."""
-    tags = [bookmark_tag(b) for b in source.bookmarks if b.guid == snapshot.guid]
-    return any(tag is not None and tag.lineage == lineage for tag in tags)
-
-
 def _take(command: Command, name: str, seen: Seen) -> TakeSnapshots:
     datasets = {m.source: seen.source.datasets[m.source].guid for m in command.members}
     return TakeSnapshots(
@@ -218,8 +229,8 @@ def _missing_bookmarks(seen: Seen, held: Collection[str]) -> list[TakeSnapshots]
         for member in members:
             source, lineage = seen.source.datasets[member.source], lineage_of(member, seen)
             base = None if member.source in held else _base_of(member, seen)
-            needed = (decision.send.get(member.name), base)
-            lacking = (s.name for s in needed if s and not has_bookmark(source, s, lineage))
+            needed = (decision.send.get(member.name), base, seen.stops.get(member.target))
+            lacking = (s.name for s in needed if s and not is_marked(source, s, lineage))
             for name in dict.fromkeys(lacking):
                 wanted.setdefault(name, []).append(
                     BookmarkOf(dataset=source.name, snapshot=name, lineage=lineage)
@@ -263,7 +274,8 @@ def _useless_token(member: Member, seen: Seen) -> AbortReceive | None:
     if source.newest_snapshot is None:
         basis: object = DropToken(because=f"{source.name} has no snapshot any more")
     else:
-        basis = find_basis(source, replica, source.newest_snapshot, seen.task.short_id)
+        newest, origin = source.newest_snapshot, origin_of(source, seen.source)
+        basis = find_basis(source, replica, newest, seen.task.short_id, origin)
     if not isinstance(basis, DropToken):
         return None
     text = replica.token.text if replica.token is not None else replica.unreadable_token

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from backstay.api.values import is_below, pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member
-from backstay.domain.steps import How, Increment, Pipe, Resume, Seed, Transfer, Transport
+from backstay.domain.steps import Branch, How, Increment, Pipe, Resume, Seed, Transfer, Transport
 from backstay.domain.zfs import Dataset, Snapshot
-from backstay.plan.basis import AlreadyThere, DropToken, find_basis
+from backstay.plan.basis import AlreadyThere, DropToken, find_basis, is_marked
+from backstay.plan.branches import origin_of, seed_of
 from backstay.plan.checks import receive_root
 from backstay.plan.modes import stream_mode
 from backstay.plan.posture import seed_properties
-from backstay.plan.replication import Seen, decide_groups, has_bookmark, lineage_of
+from backstay.plan.replication import Seen, decide_groups, lineage_of
 
 RESERVE_BYTES = 16 * 1024 * 1024
 """Left free at the target beyond the estimate: receive's own metadata and a neighbour's writes."""
@@ -67,14 +68,21 @@ def plan_transfers(seen: Seen) -> TransferPlan:
 def _plan_member(member: Member, snapshot: Snapshot, seen: Seen) -> Transfer | Conflict | None:
     source = seen.source.datasets[member.source]
     replica = seen.target.datasets.get(member.target)
-    if not has_bookmark(source, snapshot, lineage_of(member, seen)):
+    stop = seen.stops.get(member.target)
+    if replica is None and stop is not None and stop.createtxg < snapshot.createtxg:
+        snapshot = stop
+    if not is_marked(source, snapshot, lineage_of(member, seen)):
         return None
-    match find_basis(source, replica, snapshot, seen.task.short_id):
+    origin = origin_of(source, seen.source)
+    basis = find_basis(source, replica, snapshot, seen.task.short_id, origin)
+    if isinstance(basis, Seed):
+        basis = seed_of(member, seen.stops, seen.source, seen.target)
+    match basis:
         case AlreadyThere() | DropToken():
             return None
         case Conflict() as conflict:
             return conflict
-        case Seed() | Increment() | Resume() as how:
+        case Seed() | Branch() | Increment() | Resume() as how:
             return _transfer(member, snapshot, how, seen)
 
 
@@ -82,7 +90,7 @@ def _transfer(member: Member, snapshot: Snapshot, how: How, seen: Seen) -> Trans
     source = seen.source.datasets[member.source]
     replica = seen.target.datasets.get(member.target)
     lineage = lineage_of(member, seen)
-    seeding = _is_seed(how)
+    size_bytes = _estimate(source, replica, seeding=_is_seed(how))
     mode = stream_mode(source, replica, _above(member.target, seen))
     return Transfer(
         member=member.name,
@@ -94,8 +102,8 @@ def _transfer(member: Member, snapshot: Snapshot, how: How, seen: Seen) -> Trans
         lineage=lineage,
         how=how,
         # A resumed seed has them: the host took them with the first part.
-        properties=seed_properties(source, lineage, mode) if isinstance(how, Seed) else {},
-        size_bytes=_estimate(source, replica, seeding=seeding),
+        properties=seed_properties(source, lineage, mode) if isinstance(how, Seed | Branch) else {},
+        size_bytes=min(size_bytes, source.used_bytes) if isinstance(how, Branch) else size_bytes,
         mode=mode,
         of_replica=source.is_replica,
     )
@@ -182,7 +190,7 @@ def _after_parents(
         parent = member.target.rpartition("/")[0]
         while parent and (parent not in replicas or _is_there(parent, seen) or parent in coming):
             parent = parent.rpartition("/")[0]
-        if parent and isinstance(transfer.how, Seed):
+        if parent and isinstance(transfer.how, Seed | Branch):
             conflicts[member.target] = Conflict(
                 reason=Reason.PARENT_MISSING,
                 message=f"{member.target} waits until its parent {parent} is seeded",
@@ -227,4 +235,4 @@ def _arrange(
 
 
 def _is_seed(how: How) -> bool:
-    return isinstance(how, Seed) or (isinstance(how, Resume) and how.seed)
+    return isinstance(how, Seed | Branch) or (isinstance(how, Resume) and how.seed)

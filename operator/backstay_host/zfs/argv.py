@@ -292,5 +292,6 @@ def receive(order: ReceiveOrder) -> Argv:
     Seen on 2.3.9: properties of `-o` are set, as local ones, before the first data arrives; a
     resumed receive keeps them, so they are given on the first one only.
     """
-    options = [word for k, v in order.properties.items() for word in ("-o", f"{k}={v}")]
+    set_ = [*order.properties.items(), *([("origin", order.origin)] if order.origin else [])]
+    options = [word for k, v in set_ for word in ("-o", f"{k}={v}")]
     return ["zfs", "receive", "-s", "-u", *options, order.dataset]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from contract.host.cases_branches import *  # noqa: F403
 from contract.host.cases_fence import *  # noqa: F403
 from contract.host.cases_interrupted import *  # noqa: F403
 from contract.host.cases_reads import *  # noqa: F403

@@ -14,6 +14,8 @@ from backstay.domain.steps import (
     RELAY,
     Base,
     BookmarkOf,
+    Branch,
+    How,
     Increment,
     MadeSnapshot,
     Pipe,
@@ -24,7 +26,7 @@ from backstay.domain.steps import (
     Transfer,
     Transport,
 )
-from backstay.domain.zfs import LINEAGE, SOURCE_GUID, Dataset, Guid
+from backstay.domain.zfs import LINEAGE, SOURCE_GUID, Dataset, Guid, SnapshotRef
 from backstay.ports.host import HostPort, SurveyRequest, TransferPort
 from backstay.ports.roles import RolePort
 
@@ -195,6 +197,11 @@ class Story:
         dataset = f"{self.world.source.root}/{name}"
         await self.world.source.create(dataset, volume=volume, encrypted=encrypted)
         await self.world.source.write(dataset, size)
+        return await self.known(name)
+
+    async def known(self, name: str) -> Member:
+        """A source dataset that exists."""
+        dataset = f"{self.world.source.root}/{name}"
         return Member(
             name=name,
             source=dataset,
@@ -256,12 +263,28 @@ class Story:
 
 def seed(member: Member, point: MadeSnapshot, *, volume: bool = True) -> Transfer:
     """The member's first stream."""
+    return _transfer(member, point, Seed(), _posture(member, volume=volume))
+
+
+def branch(
+    clone: Member, point: MadeSnapshot, origin: tuple[Member, MadeSnapshot], *, volume: bool = True
+) -> Transfer:
+    """The first stream of a clone; `origin`: the member and the snapshot that it is a clone of."""
+    of, at = origin
+    how = Branch(
+        base=Base(full_name=f"{of.source}@{at.name}", guid=at.guid),
+        origin=SnapshotRef(dataset=of.target, name=at.name, guid=at.guid),
+    )
+    return _transfer(clone, point, how, _posture(clone, volume=volume))
+
+
+def _posture(member: Member, *, volume: bool) -> dict[str, str]:
     posture = (
         {"readonly": "on", "volmode": "none"}
         if volume
         else {"readonly": "on", "atime": "off", "canmount": "noauto"}
     )
-    return _transfer(member, point, Seed(), {LINEAGE: member.lineage, **posture})
+    return {LINEAGE: member.lineage, **posture}
 
 
 def increment(
@@ -280,7 +303,7 @@ def resume(member: Member, point: MadeSnapshot, token: str, *, of_seed: bool) ->
 
 
 def _transfer(
-    member: Member, point: MadeSnapshot, how: Seed | Increment | Resume, properties: dict[str, str]
+    member: Member, point: MadeSnapshot, how: How, properties: dict[str, str]
 ) -> Transfer:
     if properties:
         properties = {**properties, SOURCE_GUID: str(member.guid)}

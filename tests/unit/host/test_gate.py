@@ -81,6 +81,7 @@ def test_there_are_no_wildcards() -> None:
     assert not is_within("tank/vm", "")
 
 
+CLONED = protocol.ReceiveOrder("backup/r/v", "4c", True, False, TAME, "backup/x@a", 1)
 _OUTSIDE: list[tuple[object, str, str]] = [
     # the request, the dataset that its refusal names, the list
     (protocol.Survey([protocol.SurveyRoot("tank", True)], "ab"), "tank", "--send"),
@@ -116,6 +117,7 @@ _OUTSIDE: list[tuple[object, str, str]] = [
         "backup/r",
         "--receive",
     ),
+    (protocol.Ticket([], [CLONED]), "backup/x", "--receive"),
     *(
         (body, outside, "--receive")
         for outside in ("tank/v", "backup/r", "backup/x", ASIDE_ROOT, "tank/backstay-aside/1")

@@ -43,6 +43,53 @@ def _reasons(outcomes: list[dict[str, str]]) -> list[tuple[str, str]]:
     return [(outcome["name"], outcome["reason"]) for outcome in outcomes]
 
 
+@pytest.mark.parametrize(
+    ("name", "guid", "told"), [("gone", 0, "does not exist any more"), ("a", 1, "has GUID")]
+)
+def test_a_clone_is_received_below_the_planned_origin_only(
+    world: World, name: str, guid: int, told: str
+) -> None:
+    client = world.connect(claim=1)
+    world.put("backup/r/base", props={"dev.backstay:lineage": "4c1f"})
+    right = world.put("backup/r/base@a")
+    order = protocol.ReceiveOrder(
+        "backup/r/v", "4c1f", True, False, PROPERTIES, f"backup/r/base@{name}", right + guid
+    )
+    made = client.request("ticket", protocol.Ticket([], [order]))
+    world.start(made["command"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    (outcome,) = client.ended(made["ticket"])
+    assert outcome["reason"] == "IdentityChanged"
+    assert told in outcome["message"]
+    assert "backup/r/v" not in world.things
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        protocol.SendOrder("tank/v", 1, "b", 2, "tank/w#a", 3),
+        protocol.ReceiveOrder("backup/r/v", "4c1f", True, False, PROPERTIES, "backup/r/w@a"),
+        protocol.ReceiveOrder("backup/r/v", "4c1f", False, False, {}, "backup/r/w@a", 1),
+        protocol.ReceiveOrder("backup/r/v", "4c1f", True, False, PROPERTIES, "backup/r/w", 1),
+    ],
+)
+def test_an_origin_is_a_snapshot_of_a_known_guid_and_of_a_new_dataset(
+    world: World, order: protocol.SendOrder | protocol.ReceiveOrder
+) -> None:
+    is_send = isinstance(order, protocol.SendOrder)
+    ticket = protocol.Ticket([order] if is_send else [], [] if is_send else [order])  # type: ignore[list-item]
+    with pytest.raises(HostError, match="BadRequest"):
+        world.connect(claim=1).request("ticket", ticket)
+
+
+def test_a_branch_has_a_pipe_of_its_own(world: World) -> None:
+    sends = [
+        protocol.SendOrder("tank/v", 1, "b", 2, "tank/w@a", 3),
+        protocol.SendOrder("tank/x", 1, "b", 2, "tank/x@a", 3),
+    ]
+    with pytest.raises(HostError, match="pipe of its own"):
+        world.connect(claim=1).request("ticket", protocol.Ticket(sends, []))
+
+
 def test_increments_run_in_turn_on_one_pipe_from_sender_to_receiver(world: World) -> None:
     client = world.connect(claim=1)
     sends = [_source(world, f"tank/d{n}") for n in range(3)]
@@ -197,7 +244,7 @@ def test_a_ticket_admits_once_and_only_here(world: World) -> None:
         protocol.Ticket(
             [], [protocol.ReceiveOrder("backup/r/v", "4c1f", True, False, PROPERTIES)] * 2
         ),
-        protocol.Ticket([protocol.SendOrder("tank/v", 1, "b", 2, "tank/w@a", 3)], []),
+        protocol.Ticket([protocol.SendOrder("tank/v", 1, "b", 2, "tank/w#a", 3)], []),
         protocol.Ticket([protocol.SendOrder("tank/v", 1, "b", 2, "tank/v@a")], []),
         protocol.Ticket([protocol.SendOrder("tank/v", 1, "b;x", 2)], []),
         protocol.Ticket([protocol.SendOrder("tank/v", 1, "b", 2, mode="R")], []),

@@ -48,6 +48,7 @@ RETRY_S = {
     "RoleChanged": 5.0,
     "TargetIsPrimary": 5.0,
     "ParentMissing": 5.0,
+    "OriginMissing": 5.0,
     "ReceiveRootMissing": 30.0,
     TRANSFER_FAILED: 30.0,
     TRANSFER_STALLED: 30.0,

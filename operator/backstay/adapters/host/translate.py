@@ -144,7 +144,8 @@ def label(wanted: Sequence[moves.Mark]) -> wire.Label:
 
 def send_order(transfer: steps.Transfer) -> wire.SendOrder:
     """What the source's `stream` runs for one member."""
-    base = transfer.how.base if isinstance(transfer.how, steps.Increment) else None
+    how = transfer.how
+    base = how.base if isinstance(how, steps.Increment | steps.Branch) else None
     return wire.SendOrder(
         dataset=transfer.source_dataset,
         dataset_guid=transfer.source_guid,
@@ -152,7 +153,7 @@ def send_order(transfer: steps.Transfer) -> wire.SendOrder:
         guid=transfer.guid,
         base=None if base is None else base.full_name,
         base_guid=None if base is None else base.guid,
-        token=transfer.how.token if isinstance(transfer.how, steps.Resume) else None,
+        token=how.token if isinstance(how, steps.Resume) else None,
         mode=transfer.mode,
         of_replica=transfer.of_replica,
     )
@@ -160,16 +161,17 @@ def send_order(transfer: steps.Transfer) -> wire.SendOrder:
 
 def receive_order(transfer: steps.Transfer) -> wire.ReceiveOrder:
     """What the target's `stream` runs for one member."""
-    resumed = isinstance(transfer.how, steps.Resume)
-    seed = isinstance(transfer.how, steps.Seed)
-    if isinstance(transfer.how, steps.Resume):
-        seed = transfer.how.seed
+    how = transfer.how
+    resumed = isinstance(how, steps.Resume)
+    origin = how.origin if isinstance(how, steps.Branch) else None
     return wire.ReceiveOrder(
         dataset=transfer.target_dataset,
         lineage=transfer.lineage,
-        seed=seed,
+        seed=how.seed if isinstance(how, steps.Resume) else not isinstance(how, steps.Increment),
         resumed=resumed,
         properties=dict(transfer.properties),
+        origin=None if origin is None else origin.full_name,
+        origin_guid=None if origin is None else origin.guid,
     )
 
 
