@@ -17,9 +17,12 @@ UNIT, FAST = ("unit",), ("unit", "property")
 VIRTUAL = ("property", "sim")
 PURE = ("unit/api", "unit/controllers", "unit/observe", "unit/passes", "unit/plan", "unit/report")
 """As the tiers of `VIRTUAL` without a clock of this machine: both bear being starved."""
-WORLDLY = ("controlplane", "contract", "lab", "e2e")
+OF_THE_API, OF_HOSTS, OF_BOTH = ("controlplane", "contract/api"), ("contract/host", "lab"), ("e2e",)
+"""By the world that they need: each is one for all of its tests, which take turns on it."""
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")
-"""A process a core; the worlds are one for all, so their tests run one after the other."""
+"""A process a core."""
+PATIENT = 19
+"""Niceness of what gets what the worlds leave over."""
 STARVED_S = "3600"
 """Deadline of one test that gets what the worlds leave over."""
 NEWEST_PYTHON = "3.13"
@@ -60,21 +63,21 @@ def pytest_on(python: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def beside(argv: list[str]) -> Iterator[None]:
-    """`argv` runs meanwhile on what is left of the cores; afterwards it is printed what it said.
+def beside(argv: list[str], nice: int = 0) -> Iterator[None]:
+    """`argv` runs meanwhile; afterwards it is printed what it said.
 
     A failure of it ends this program with its status, once what is inside has passed.
     """
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            ["nice", "-n", "19", *argv],
+            ["nice", "-n", str(nice), *argv],
             cwd=cache.PROJECT,
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        weigh_session(process.pid, 19)
+        weigh_session(process.pid, nice)
         try:
             yield
             status = process.wait()
@@ -101,7 +104,9 @@ def run_worldly(pytest: list[str]) -> None:
     before = bringup.running()
     try:
         bringup.up(with_operator=False)
-        run([*pytest, *present(WORLDLY)])
+        with beside([*pytest, *present(OF_THE_API)]):
+            run([*pytest, *present(OF_HOSTS)])
+        run([*pytest, *present(OF_BOTH)])
     finally:
         bringup.stop(bringup.running() - before)
 
@@ -124,7 +129,7 @@ def main() -> None:
     progress.say("the worlds; in what they leave of the cores property tests, simulator, the rest")
     with contextlib.ExitStack() as stack:
         for argv in waiting:
-            stack.enter_context(beside(argv))
+            stack.enter_context(beside(argv, PATIENT))
         run_worldly(pytest)
 
 
