@@ -15,10 +15,14 @@ from worlds.processes import weigh_session
 
 UNIT, FAST = ("unit",), ("unit", "property")
 VIRTUAL = ("property", "sim")
-"""No process, no socket and no clock of this machine: they bear being starved."""
-WORLDLY = ("controlplane", "contract", "lab", "e2e")
+PURE = ("unit/api", "unit/controllers", "unit/observe", "unit/passes", "unit/plan", "unit/report")
+"""As the tiers of `VIRTUAL` without a clock of this machine: both bear being starved."""
+OF_THE_API, OF_HOSTS, OF_BOTH = ("controlplane", "contract/api"), ("contract/host", "lab"), ("e2e",)
+"""By the world that they need: each is one for all of its tests, which take turns on it."""
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")
-"""A process a core; the worlds are one for all, so their tests run one after the other."""
+"""A process a core."""
+PATIENT = 19
+"""Niceness of what gets what the worlds leave over."""
 STARVED_S = "3600"
 """Deadline of one test that gets what the worlds leave over."""
 NEWEST_PYTHON = "3.13"
@@ -42,35 +46,38 @@ def newest_python() -> Path | None:
     return None
 
 
-def run_unit_on(python: Path) -> None:
-    """The unit tests pass on `python`, in an environment of its own."""
-    progress.say(f"unit tests on Python {NEWEST_PYTHON} ({python})")
-    env = {
-        **os.environ,
-        "UV_PROJECT_ENVIRONMENT": str(cache.cache_root() / f"venv-{NEWEST_PYTHON}"),
-    }
-    env.pop("VIRTUAL_ENV", None)
-    argv = [os.environ.get("UV", "uv"), "run", "--frozen", "--python", str(python)]
-    pytest = [*argv, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *SIDE_BY_SIDE]
-    run([*pytest, "tests/unit"], env)
+def timed() -> list[str]:
+    """The folders of unit tests that start processes and watch the clock."""
+    folders = sorted(
+        p for p in (cache.PROJECT / "tests/unit").iterdir() if any(p.glob("**/test_*"))
+    )
+    return [f"tests/unit/{p.name}" for p in folders if f"unit/{p.name}" not in PURE]
+
+
+def pytest_on(python: Path) -> list[str]:
+    """The command of tests on `python`, in an environment of its own."""
+    environment = str(cache.cache_root() / f"venv-{NEWEST_PYTHON}")
+    argv = ["env", "-u", "VIRTUAL_ENV", f"UV_PROJECT_ENVIRONMENT={environment}"]
+    argv += [os.environ.get("UV", "uv"), "run", "--frozen", "--python", str(python)]
+    return [*argv, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *SIDE_BY_SIDE]
 
 
 @contextlib.contextmanager
-def beside(argv: list[str]) -> Iterator[None]:
-    """`argv` runs meanwhile on what is left of the cores; afterwards it is printed what it said.
+def beside(argv: list[str], nice: int = 0) -> Iterator[None]:
+    """`argv` runs meanwhile; afterwards it is printed what it said.
 
     A failure of it ends this program with its status, once what is inside has passed.
     """
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            ["nice", "-n", "19", *argv],
+            ["nice", "-n", str(nice), *argv],
             cwd=cache.PROJECT,
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        weigh_session(process.pid, 19)
+        weigh_session(process.pid, nice)
         try:
             yield
             status = process.wait()
@@ -85,9 +92,9 @@ def beside(argv: list[str]) -> Iterator[None]:
         sys.exit(status)
 
 
-def run(argv: list[str], env: dict[str, str] | None = None) -> None:
+def run(argv: list[str]) -> None:
     """Run `argv` in the project's root; a failure ends this program with its status."""
-    status = subprocess.run(argv, cwd=cache.PROJECT, env=env, check=False).returncode
+    status = subprocess.run(argv, cwd=cache.PROJECT, check=False).returncode
     if status:
         sys.exit(status)
 
@@ -97,7 +104,9 @@ def run_worldly(pytest: list[str]) -> None:
     before = bringup.running()
     try:
         bringup.up(with_operator=False)
-        run([*pytest, *present(WORLDLY)])
+        with beside([*pytest, *present(OF_THE_API)]):
+            run([*pytest, *present(OF_HOSTS)])
+        run([*pytest, *present(OF_BOTH)])
     finally:
         bringup.stop(bringup.running() - before)
 
@@ -108,13 +117,19 @@ def main() -> None:
     if sys.argv[1:] == ["fast"]:
         run([*pytest, *SIDE_BY_SIDE, *present(FAST)])
         return
+    run([*pytest, *SIDE_BY_SIDE, *present(UNIT)])
+    patient = ["--timeout", STARVED_S]
+    waiting = [[*pytest, *SIDE_BY_SIDE, "-q", *patient, *present(VIRTUAL)]]
     python = newest_python()
     if python is not None:
-        run_unit_on(python)
-    run([*pytest, *SIDE_BY_SIDE, *present(UNIT)])
-    patient = [*pytest, *SIDE_BY_SIDE, "-q", "--timeout", STARVED_S, *present(VIRTUAL)]
-    progress.say(f"beside the worlds, in what they leave of the cores: {', '.join(VIRTUAL)}")
-    with beside(patient):
+        progress.say(f"unit tests on Python {NEWEST_PYTHON} ({python})")
+        newest = pytest_on(python)
+        run([*newest, *timed()])
+        waiting.append([*newest, *patient, *present(PURE)])
+    progress.say("the worlds; in what they leave of the cores property tests, simulator, the rest")
+    with contextlib.ExitStack() as stack:
+        for argv in waiting:
+            stack.enter_context(beside(argv, PATIENT))
         run_worldly(pytest)
 
 

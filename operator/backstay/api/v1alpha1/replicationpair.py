@@ -273,7 +273,8 @@ class ReplicationPairStatus(Status):
     recovery_point: RecoveryPoint | None = Field(
         default=None,
         description="The newest point that all members of a consistency group hold, else the "
-        "oldest over all members; absent if any member has none.",
+        "oldest over all members; absent if any member has none. A dataset that a tree has just "
+        "got leaves it at the point from before it came until it has one.",
     )
     transfer: TransferProgress | None = Field(
         default=None, description="The streams that carry the pair's members now."
