@@ -14,9 +14,9 @@ from fakes.world import FakeHost
 from fakes.zfs import FakeDataset
 from sim.estate import GROUP, Estate
 
-POINTS = 14
+POINTS = 16
 """Of ours at a source: 4 last and 2 hourly by the widest policy, and the bases and unsent points of
-two targets."""
+two targets, of which one may be away or fall back for a while."""
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from backstay.api.kinds import REQUESTED_AT
 from backstay.domain.zfs import LINEAGE, SOURCE_GUID
 from backstay.plan.naming import snapshot_time
@@ -252,6 +254,22 @@ class People:
                 self._set_aside(host, name)
                 mended += 1
         return mended
+
+    def tidy(self) -> int:
+        """Replicas of the tree whose names no source has, and which share their history with
+        another, are put aside, as `RenameBlocked` advises; returns how many.
+        """
+        inside = [d for _, d in self._all(lambda d: d.name.startswith("backup/backstay/t/"))]
+        held = Counter(s.guid for d in inside for s in d.snapshots)
+        lost = [
+            d.name
+            for d in inside
+            if self._estate.source_of(d.name) not in self._estate.a.pools["tank"].datasets
+            and any(held[s.guid] > 1 for s in d.snapshots)
+        ]
+        for name in lost[:1]:  # what is below it goes along
+            self._set_aside(self._estate.b, name)
+        return len(lost)
 
     async def mend_some(self) -> None:
         """An admin tidies up."""

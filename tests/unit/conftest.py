@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import structlog
 
+pytest.register_assert_rewrite("contract.host", "fakes")
+"""Before the conftest of any folder below imports them."""
+
 
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:

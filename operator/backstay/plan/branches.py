@@ -8,19 +8,32 @@
 
 The seed of O stops at such an s first, as only that gets it to the target: points are sent one by
 one, and a snapshot older than what the target has of O can never be sent. What an encrypted clone
-shares stays shared only raw and below one encryption root: it is seeded in full.
+shares stays shared only raw and below one encryption root: it is seeded in full. So is a clone that
+would wait for itself, as O waits for a parent in turn.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from backstay.api.values import pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Member
 from backstay.domain.steps import Base, Branch, Seed
 from backstay.domain.zfs import Dataset, HostListing, Snapshot, SnapshotRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branches:
+    """What clones ask of the seeds of their origins; keys are target datasets.
+
+    `stops`: where the seed of an origin stops first. `waits`: clone → the origin it waits for.
+    """
+
+    stops: Mapping[str, Snapshot]
+    waits: Mapping[str, str]
 
 
 def origin_of(clone: Dataset, source: HostListing) -> Snapshot | None:
@@ -31,9 +44,9 @@ def origin_of(clone: Dataset, source: HostListing) -> Snapshot | None:
 
 
 def seed_of(
-    member: Member, coming: Mapping[str, Snapshot], source: HostListing, target: HostListing
+    member: Member, branches: Branches, source: HostListing, target: HostListing
 ) -> Seed | Branch | Conflict:
-    """How a member without a replica is seeded. `coming`: target dataset → `first_stops`."""
+    """How a member without a replica is seeded."""
     clone = source.datasets[member.source]
     origin = origin_of(clone, source)
     if origin is None or clone.encrypted:
@@ -46,31 +59,30 @@ def seed_of(
                 base=Base(full_name=origin.full_name, guid=origin.guid),
                 origin=SnapshotRef(dataset=name, name=found.name, guid=found.guid),
             )
-    awaited = (t for t, stop in coming.items() if stop == origin and pool_of(t) == pool)
-    if (parent := next(awaited, None)) is not None:
+    if (awaited := branches.waits.get(member.target)) is not None:
         return Conflict(
             reason=Reason.ORIGIN_MISSING,
-            message=f"{clone.name} is a clone of {origin.full_name}: it waits until {parent} is "
+            message=f"{clone.name} is a clone of {origin.full_name}: it waits until {awaited} is "
             f"seeded up to there, so that the two share space at the target, too",
         )
     return Seed()
 
 
-def first_stops(
-    unseeded: Sequence[Member], source: HostListing, target: HostListing
-) -> dict[str, Snapshot]:
-    """Target dataset → where its seed stops first: the origin of most clones that wait for it.
+def find_branches(unseeded: Sequence[Member], source: HostListing, target: HostListing) -> Branches:
+    """Where seeds stop first, and which clones wait for that.
 
-    `unseeded`: members that may be worked on and of which the target has no snapshot yet. Of
-    several origins the newest of those with most clones; clones of the others come in full.
+    `unseeded`: members that may be worked on and of which the target has no snapshot yet. A seed
+    stops at the origin of most clones that wait for it, of several such at the newest; clones of
+    the others come in full.
     """
-    waiting = Counter(
-        (origin, pool_of(m.target))
+    clones = [
+        (m.target, origin)
         for m in unseeded
         if m.target not in target.datasets
         and not source.datasets[m.source].encrypted
         and (origin := origin_of(source.datasets[m.source], source)) is not None
-    )
+    ]
+    waiting = Counter((origin, pool_of(clone)) for clone, origin in clones)
     stops: dict[str, Snapshot] = {}
     for member in unseeded:
         at_member = [
@@ -80,4 +92,24 @@ def first_stops(
         ]
         if at_member:
             stops[member.target] = max(at_member, key=lambda one: one[:2])[2]
-    return stops
+    waits = {
+        clone: awaited
+        for clone, origin in clones
+        for awaited, stop in stops.items()
+        if stop == origin and pool_of(awaited) == pool_of(clone)
+    }
+    sound = {c: o for c, o in waits.items() if c not in set(_waited_for(o, waits))}
+    return Branches(stops=stops, waits=sound)
+
+
+def _waited_for(target: str, waits: Mapping[str, str]) -> Iterator[str]:
+    """The target and all that must be there before it: parents and origins, and theirs."""
+    todo, seen = [target], set[str]()
+    while todo:
+        one = todo.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        yield one
+        parent = one.rpartition("/")[0]
+        todo += [name for name in (parent, waits.get(one)) if name]

@@ -27,7 +27,7 @@ from backstay.plan.commands import group_conflict, snapshot_commands, unused_nam
 from backstay.plan.members import expand_members
 from backstay.plan.naming import bookmark_tag, is_ours
 from backstay.plan.pruning import Judged, judge_sets, wanted_by_neighbours
-from backstay.plan.yielding import held_back
+from backstay.plan.yielding import making_room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def plan_local_snapshots(alone: Alone, now: datetime, entropy: str) -> tuple[Tak
     """The sets to take now, one command and name a set. `entropy`: 4 hex digits."""
     groups: list[list[Member]] = []
     lone: list[Member] = []
-    held = held_back(alone.task, alone.source, now)
+    held = making_room(alone.task, alone.source, now).keys()
     for pair in (p for p in alone.task.pairs if p.key in alone.due):
         for members in _groups(pair, alone):
             taken = _taken(members, pair, alone)

@@ -10,7 +10,7 @@ Every stage is a function of (task, observation, now): a pass that crashed is ju
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -27,7 +27,7 @@ from backstay.domain.steps import (
 from backstay.domain.zfs import LINEAGE, Dataset, Guid, HostListing, Snapshot
 from backstay.plan.asides import asides_in, waiting_conflict
 from backstay.plan.basis import DropToken, common_base, find_basis, is_marked
-from backstay.plan.branches import first_stops, origin_of
+from backstay.plan.branches import Branches, find_branches, origin_of
 from backstay.plan.chains import mixed_group_conflict
 from backstay.plan.checks import member_conflict, receive_root
 from backstay.plan.commands import Command, group_conflict, snapshot_commands, unused_names
@@ -38,7 +38,7 @@ from backstay.plan.posture import replica_posture
 from backstay.plan.renames import Renames, Trees, find_renames
 from backstay.plan.roles import left_behind, moved_replicas
 from backstay.plan.sets import GroupDecision, decide_group
-from backstay.plan.yielding import held_back
+from backstay.plan.yielding import base_left, making_room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +53,8 @@ class Seen:
     """Target dataset → why the member is left alone."""
     renames: Renames
     """What is to be renamed at the target first."""
-    stops: Mapping[str, Snapshot]
-    """Target dataset → where its seed stops first, for clones of that (plan/branches.py)."""
+    branches: Branches
+    """What clones ask of the seeds of their origins."""
 
     def free(self, member: Member) -> bool:
         """Whether work on the member may be planned."""
@@ -104,20 +104,20 @@ def see_route(task: RouteTask, observation: RouteObservation) -> Seen | None:
         members=members,
         conflicts=conflicts,
         renames=renames,
-        stops=_stops(members, conflicts, source, target),
+        branches=_branches(members, conflicts, source, target),
     )
 
 
-def _stops(
+def _branches(
     members: tuple[Member, ...],
     conflicts: Mapping[str, Conflict],
     source: HostListing,
     target: HostListing,
-) -> dict[str, Snapshot]:
+) -> Branches:
     sound = [m for m in members if m.target not in conflicts]
     replicas = (target.datasets.get(m.target) for m in sound)
     unseeded = [m for m, r in zip(sound, replicas, strict=True) if r is None or not r.snapshots]
-    return first_stops(unseeded, source, target)
+    return find_branches(unseeded, source, target)
 
 
 def _with(found: Dataset, observation: RouteObservation, target: HostListing) -> RouteObservation:
@@ -179,12 +179,12 @@ def plan_snapshots(seen: Seen, now: datetime, entropy: str) -> tuple[TakeSnapsho
     Of a source that makes room for a rollback none is taken, nor of its group.
     """
     grouped = {p.key for p in seen.task.pairs if p.grouped}
-    held = held_back(seen.task, seen.source, now)
+    held = making_room(seen.task, seen.source, now)
     sets = [
         taken
         for _, decision in decide_groups(seen)
         for taken in decision.take
-        if held.isdisjoint(m.source for m in taken)
+        if held.keys().isdisjoint(m.source for m in taken)
     ]
     groups = [taken for taken in sets if taken[0].pair in grouped]
     lone = [m for taken in sets if taken[0].pair not in grouped for m in taken]
@@ -217,37 +217,54 @@ def _take(command: Command, name: str, seen: Seen) -> TakeSnapshots:
     )
 
 
-def _missing_bookmarks(seen: Seen, held: Collection[str]) -> list[TakeSnapshots]:
-    """The bookmarks of snapshots that the target needs; one step a name.
+def _missing_bookmarks(seen: Seen, held: Mapping[str, Snapshot]) -> list[TakeSnapshots]:
+    """The bookmarks of snapshots that a target needs; one step a name.
 
-    Of one about to be sent, after a crash between; of the base, where somebody destroyed newer
-    points of the replica: the bookmark that it had then may be gone. But not on sources that make
-    room for a rollback (`held`), where bookmarks are in the way.
+    Of one about to be sent, after a crash between; of the base, where the replica fell back to it
+    (somebody destroyed its newer points, rolled the source back, or is about to): the bookmark
+    that it had may be gone, and another target's pruning goes by bookmarks.
     """
     wanted: dict[str, list[BookmarkOf]] = {}
-    for members, decision in decide_groups(seen):
-        for member in members:
-            source, lineage = seen.source.datasets[member.source], lineage_of(member, seen)
-            base = None if member.source in held else _base_of(member, seen)
-            needed = (decision.send.get(member.name), base, seen.stops.get(member.target))
-            lacking = (s.name for s in needed if s and not is_marked(source, s, lineage))
-            for name in dict.fromkeys(lacking):
-                wanted.setdefault(name, []).append(
-                    BookmarkOf(dataset=source.name, snapshot=name, lineage=lineage)
-                )
+    for member, snapshot in dict.fromkeys((*_to_be_sent(seen), *_bases(seen, held))):
+        lineage = lineage_of(member, seen)
+        if not is_marked(seen.source.datasets[member.source], snapshot, lineage):
+            wanted.setdefault(snapshot.name, []).append(
+                BookmarkOf(dataset=member.source, snapshot=snapshot.name, lineage=lineage)
+            )
     return [
         TakeSnapshots(datasets=(), snapshot=name, bookmarks=tuple(bookmarks), divisible=True)
         for name, bookmarks in wanted.items()
     ]
 
 
-def _base_of(member: Member, seen: Seen) -> Snapshot | None:
-    """The source's snapshot, if it still has that one, from which the next increment starts."""
-    replica = seen.target.datasets.get(member.target)
-    source = seen.source.datasets[member.source]
-    base = None if replica is None else common_base(source, replica)
-    own = None if base is None else source.snapshot_by_guid(base.guid)
-    return own if own is not None and is_ours(own, seen.task.short_id) else None
+def _to_be_sent(seen: Seen) -> Iterator[tuple[Member, Snapshot]]:
+    for members, decision in decide_groups(seen):
+        for member in members:
+            for snapshot in (
+                decision.send.get(member.name),
+                seen.branches.stops.get(member.target),
+            ):
+                if snapshot is not None:
+                    yield member, snapshot
+
+
+def _bases(seen: Seen, held: Mapping[str, Snapshot]) -> Iterator[tuple[Member, Snapshot]]:
+    """The source's snapshots, where it still has them, from which increments go on one day.
+
+    A replica that diverged goes on from its base, too, once that is resolved. On a source that
+    makes room for a rollback to a snapshot of `held`, a bookmark of anything newer is in the way.
+    """
+    for member in seen.members:
+        conflict = seen.conflicts.get(member.target)
+        is_diverged = conflict is not None and conflict.diverged
+        replica = seen.target.datasets.get(member.target)
+        if replica is None or not (seen.free(member) or is_diverged):
+            continue
+        source, to = seen.source.datasets[member.source], held.get(member.source)
+        left = base_left(source, replica, to) if to else common_base(source, replica)
+        base = None if left is None else source.snapshot_by_guid(left.guid)
+        if base is not None and is_ours(base, seen.task.short_id):
+            yield member, base
 
 
 def _claimed_twice(members: tuple[Member, ...]) -> dict[str, Conflict]:

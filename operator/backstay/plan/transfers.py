@@ -68,7 +68,7 @@ def plan_transfers(seen: Seen) -> TransferPlan:
 def _plan_member(member: Member, snapshot: Snapshot, seen: Seen) -> Transfer | Conflict | None:
     source = seen.source.datasets[member.source]
     replica = seen.target.datasets.get(member.target)
-    stop = seen.stops.get(member.target)
+    stop = seen.branches.stops.get(member.target)
     if replica is None and stop is not None and stop.createtxg < snapshot.createtxg:
         snapshot = stop
     if not is_marked(source, snapshot, lineage_of(member, seen)):
@@ -76,7 +76,7 @@ def _plan_member(member: Member, snapshot: Snapshot, seen: Seen) -> Transfer | C
     origin = origin_of(source, seen.source)
     basis = find_basis(source, replica, snapshot, seen.task.short_id, origin)
     if isinstance(basis, Seed):
-        basis = seed_of(member, seen.stops, seen.source, seen.target)
+        basis = seed_of(member, seen.branches, seen.source, seen.target)
     match basis:
         case AlreadyThere() | DropToken():
             return None

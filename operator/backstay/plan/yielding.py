@@ -88,9 +88,22 @@ def yield_states(
     return tuple(state for state, _ in _judged(task, source, target, now))
 
 
-def held_back(task: RouteTask, source: HostListing, now: datetime) -> frozenset[str]:
-    """The sources of which no point is taken now, whichever pair wants one."""
-    return frozenset(s.source for s in yield_states(task, source, None, now) if not s.void)
+def making_room(task: RouteTask, source: HostListing, now: datetime) -> dict[str, Snapshot]:
+    """Source → the oldest snapshot that it makes room for.
+
+    No point is taken of it now, whichever pair wants one.
+    """
+    found: dict[str, Snapshot] = {}
+    for state in yield_states(task, source, None, now):
+        to = source.datasets[state.source].snapshot_by_name(state.to)
+        before = found.get(state.source)
+        if (
+            to is not None
+            and not state.void
+            and (before is None or to.createtxg < before.createtxg)
+        ):
+            found[state.source] = to
+    return found
 
 
 def plan_room(

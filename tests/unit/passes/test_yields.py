@@ -49,6 +49,8 @@ async def test_what_was_shown_goes_and_nothing_else(lab: Lab) -> None:
     approve(lab, shown)
     await lab.core.live(5)
     assert in_the_way(lab) == []
+    marked = {b.guid for b in lab.a.dataset(SOURCE).bookmarks}
+    assert marked & there, "another target's pruning could take what the replica falls back to"
     assert {s.guid for s in lab.a.dataset(SOURCE).snapshots} == before - gone
     assert there <= {s.guid for s in lab.b.dataset(REPLICA).snapshots}
     assert yielding(lab) == ("True", "MakesRoom")

@@ -9,19 +9,20 @@ import pytest
 from backstay.domain.pairs import Member
 from backstay.domain.steps import Branch, Resume, Seed, Transfer
 from backstay.domain.zfs import Guid
-from backstay.plan.branches import first_stops, seed_of
+from backstay.plan.branches import Branches, find_branches, seed_of
 from backstay.plan.replication import plan_snapshots
 from backstay.plan.transfers import TransferPlan, plan_transfers
 from unit.plan.sides import (
     NOW,
     PLENTY,
+    ROOT,
     World,
     guid_of,
     pair,
-    point,
     set_name,
     source_of,
     target_of,
+    tree,
     world,
 )
 
@@ -158,6 +159,27 @@ def test_pools_of_one_host_have_nothing_in_common() -> None:
         Member(pair="p", name=name, source=source_of(name), target=target, group="g")
         for name, target in (("base", target_of("base")), ("guest", "other/guest"))
     )
-    assert first_stops([here, there], situation.source, situation.target) == {}
-    coming = {here.target: point("X a", "X", "base")}
-    assert seed_of(there, coming, situation.source, situation.target) == Seed()
+    found = find_branches([here, there], situation.source, situation.target)
+    assert found == Branches(stops={}, waits={})
+    beside = replace(there, target=f"{ROOT}/guest")
+    found = find_branches([here, there, beside], situation.source, situation.target)
+    assert found.waits == {beside.target: here.target}
+    assert seed_of(there, found, situation.source, situation.target) == Seed()
+
+
+def test_a_clone_does_not_wait_for_itself() -> None:
+    """Its origin is below it, and so waits for it; by hand and by renames that can be had."""
+    situation = world(source={"t": "a#", "t/base": "X# a#"}, pairs=(tree("t"),))
+    situation = situation.with_source_dataset("t", origin=f"{source_of('t/base')}@X")
+    assert sent(situation)["t"].how == Seed()
+
+
+def test_clones_do_not_wait_for_each_other() -> None:
+    """Each is above the other's origin."""
+    situation = world(
+        source=dict.fromkeys(("t", "u", "t/base", "u/base"), "X# a#"),
+        pairs=(tree("t"), tree("u", key="dr/other")),
+    )
+    for clone, base in (("t", "u/base"), ("u", "t/base")):
+        situation = situation.with_source_dataset(clone, origin=f"{source_of(base)}@X")
+    assert {sent(situation)[name].how for name in ("t", "u")} == {Seed()}

@@ -189,6 +189,19 @@ class TestBookmarks:
         assert (step.datasets, step.snapshot) == ((), set_name("a"))
         assert [b.lineage for b in step.bookmarks] == [lineage_for("disk")]
 
+    @pytest.mark.rule("Pruning keeps the chain")
+    def test_a_base_gets_its_own_where_the_source_was_rolled_back_to_it(self) -> None:
+        """The replica is ahead; once that is resolved it goes on from there."""
+        situation = world(source={"disk": "a"}, target={"disk": "a b"})
+        assert situation.conflict() == "TargetAhead"
+        [step] = snapshots(situation)
+        assert (step.datasets, step.snapshot) == ((), set_name("a"))
+
+    def test_none_is_made_for_what_is_no_replica_of_ours_or_is_under_way(self) -> None:
+        situation = world(source={"disk": "a b#"}, target={"disk": "a"})
+        assert snapshots(situation.with_replica("disk", properties={})) == ()
+        assert snapshots(situation.with_in_flight("disk")) == ()
+
     def test_comes_with_the_snapshot(self) -> None:
         [step] = snapshots(world(source={"disk": ""}))
         assert step.datasets == ((source_of("disk"), dataset_guid("disk")),)

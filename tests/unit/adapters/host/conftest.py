@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("contract.host", "fakes")
-
-from fakes.peers import Bench  # noqa: E402
+from fakes.peers import Bench
 
 
 @pytest.fixture
