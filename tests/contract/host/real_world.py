@@ -55,7 +55,10 @@ class RealHands:
         self._written[name] = offset + size // _BLOCK
         dd = f"dd if=/dev/urandom bs={_BLOCK} count={size // _BLOCK} conv=fsync,notrunc status=none"
         await self._run(
-            f"if [ $(zfs get -Ho value type {name}) = volume ]; then udevadm settle; "
+            f"if [ $(zfs get -Ho value type {name}) = volume ]; then "
+            # The device is made by a thread of ZFS, after the command that made the volume.
+            f"for n in $(seq 300); do [ -b /dev/zvol/{name} ] && break; sleep 0.1; done; "
+            "udevadm settle; "
             f"{dd} seek={offset} of=/dev/zvol/{name}; else "
             f"[ $(zfs get -Ho value mounted {name}) = yes ] || zfs mount {name}; "
             f"{dd} of=$(zfs get -Ho value mountpoint {name})/file{offset}; fi"
