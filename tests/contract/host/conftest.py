@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,8 @@ import pytest_asyncio
 
 from backstay.adapters.host import connection, hosts, transfers
 from backstay.app.hostzip import pack_host_program
+from backstay.domain.errors import BackstayError
+from backstay.ports.host import SurveyRequest
 from contract.host.keys import admitted, data_line, new_key
 from contract.host.real_world import (
     RealConnections,
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from worlds.api import LabHost
 
 
+RESTED_S = 15.0
+"""Hosts end a session in twice this time when nobody answers, as while tests without a loop run."""
 SLOWNESS = 5
 """The lab's hosts are emulated and share their processor: deadlines are so much longer there."""
 
@@ -68,5 +74,10 @@ async def world(
         RealHands(target, lab_dataset_roots(target, "backup")),
         secrets.token_hex(4),
     )
+    if time.monotonic() - connections.used_at > RESTED_S:
+        for hands in (made.source, made.target):
+            with suppress(BackstayError):  # and the next request connects anew
+                await made.port(hands).survey(SurveyRequest(roots=(), sync=False))
     yield made
     await connections.close_all_but_usual()
+    connections.used_at = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -170,6 +171,8 @@ class RealConnections:
         self._program = program
         self._installation = installation
         self._open: dict[tuple[str, int, str], OpenSshHosts] = {}
+        self.used_at = time.monotonic()
+        """When the last test with them ended; nobody answers the hosts between tests."""
 
     def port(
         self,
