@@ -14,9 +14,11 @@ from fakes.world import FakeHost
 from fakes.zfs import FakeDataset
 from sim.estate import GROUP, Estate
 
-POINTS = 16
+POINTS = 14
 """Of ours at a source: 4 last and 2 hourly by the widest policy, and the bases and unsent points of
-two targets, of which one may be away or fall back for a while."""
+two targets."""
+GROUP_POINTS = 16
+"""Of a member of the group, which also keeps the sets that a member at rest has."""
 
 
 @dataclass(slots=True)
@@ -157,7 +159,8 @@ class PoolChecks:
         if host is self.estate.a:
             self._note_source(dataset)
             free = [s for s in ours if not s.holds]
-            assert len(free) <= POINTS or name in by_hand, f"{name} has {len(free)} points"
+            most = GROUP_POINTS if name in self.estate.places(GROUP) else POINTS
+            assert len(free) <= most or name in by_hand, f"{name} has {len(free)} points"
         elif known is None or now.keys() - known.names.keys():
             self._holds_its_own(dataset, set() if known is None else set(known.names))
         if ours:

@@ -160,9 +160,17 @@ def _pair_state(
         return state
     if not state.target_seen:
         return _remembered(pair, state, before, source)
-    if state.point is None and not pair.grouped and _was_whole(pair, states, before, source):
+    is_whole = state.point is None and not pair.grouped and _was_whole(pair, states, before, source)
+    if is_whole and _is_held(before.point, states, target):
         return replace(state, point=before.point, as_of=before.as_of)
     return _still_good(state, before)
+
+
+def _is_held(point: Point | None, members: tuple[MemberState, ...], target: Side) -> bool:
+    """Whether a replica still has the point: retention goes on while a child is seeded."""
+    replicas = target.datasets if isinstance(target, HostListing) else {}
+    held = (d for m in members if (d := replicas.get(m.target)) is not None)
+    return point is not None and any(d.snapshot_by_guid(point.guid) for d in held)
 
 
 def _was_whole(

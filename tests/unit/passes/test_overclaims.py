@@ -9,6 +9,7 @@ import pytest
 from backstay.controllers.keys import ObjectKey
 from fakes.core import NAMESPACE
 from fakes.lab import Lab
+from fakes.zfs import FakeSnapshot
 
 pytestmark = pytest.mark.rule("RPO truth")
 ERP = ObjectKey("ReplicationPair", NAMESPACE, "erp")
@@ -82,6 +83,27 @@ async def test_a_child_that_is_older_than_the_point_takes_it_away(lab: Lab) -> N
     lab.a.rename("tank/vm/old", "tank/vm/tree/old")
     await lab.core.live(200)
     assert "recoveryPoint" not in lab.core.status("erp")
+
+
+async def test_a_point_that_retention_took_while_a_child_is_seeded_is_not_named(lab: Lab) -> None:
+    lab.core.policy(retention={"source": {"last": 1}, "target": {"last": 1}})
+    _tree_of_two(lab)
+    await lab.core.live(600)
+    named = lab.core.status("erp")["recoveryPoint"]["guid"]
+    lab.b.create("backup/backstay/tree/late")  # what is in its way keeps the child waiting
+    lab.a.create("tank/vm/tree/late")
+    for _ in range(3):
+        for name in ("tank/vm/tree", "tank/vm/tree/child"):
+            lab.a.write(name, 4096)
+        await lab.core.live(160)
+    held = {str(s.guid) for name in ("", "/child") for s in _replica(lab, name)}
+    assert named not in held
+    assert lab.core.status("erp").get("recoveryPoint", {}).get("guid", "") in {"", *held}
+    assert lab.core.condition("erp", "RPOMet")[0] == "False"
+
+
+def _replica(lab: Lab, name: str) -> list[FakeSnapshot]:
+    return lab.b.dataset(f"backup/backstay/tree{name}").snapshots
 
 
 def _tree_of_two(lab: Lab) -> None:
