@@ -15,8 +15,8 @@ from backstay.api.words import Reason
 from backstay.controllers.underway import Sent, Stream
 from backstay.domain.errors import BackstayError
 from backstay.domain.pairs import Conflict, HostKey, Moved, Route
-from backstay.domain.steps import Branch, Pipe, Resume, Seed, Transfer
-from backstay.plan.transfers import Lane
+from backstay.domain.steps import Pipe, Transfer
+from backstay.plan.transfers import Lane, is_seed
 from backstay.ports.host import SurveyRequest
 
 log = structlog.get_logger(__name__)
@@ -176,8 +176,7 @@ class Lanes:
 
 
 def _has_seed(lane: Lane) -> bool:
-    hows = [transfer.how for transfer in _transfers(lane)]
-    return any(isinstance(h, Seed | Branch) or (isinstance(h, Resume) and h.seed) for h in hows)
+    return any(is_seed(transfer.how) for transfer in _transfers(lane))
 
 
 def _transfers(lane: Lane) -> list[Transfer]:

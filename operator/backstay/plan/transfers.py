@@ -90,7 +90,7 @@ def _transfer(member: Member, snapshot: Snapshot, how: How, seen: Seen) -> Trans
     source = seen.source.datasets[member.source]
     replica = seen.target.datasets.get(member.target)
     lineage = lineage_of(member, seen)
-    size_bytes = _estimate(source, replica, seeding=_is_seed(how))
+    size_bytes = _estimate(source, replica, seeding=is_seed(how))
     mode = stream_mode(source, replica, _above(member.target, seen))
     return Transfer(
         member=member.name,
@@ -222,7 +222,7 @@ def _arrange(
     for member, transfer in chosen:
         way = ways[member.pair]
         pipe = Pipe(transfers=(transfer,), transport=way)
-        if _is_seed(transfer.how):
+        if is_seed(transfer.how):
             tree = next((t for t in trees if is_below(member.target, t)), member.target)
             trees.setdefault(tree, []).append(pipe)
         elif isinstance(transfer.how, Resume) or (member.pair, member.name) in quarantined:
@@ -234,5 +234,6 @@ def _arrange(
     return TransferPlan(increments=pipes, lanes=lanes, conflicts=conflicts)
 
 
-def _is_seed(how: How) -> bool:
+def is_seed(how: How) -> bool:
+    """Whether the replica does not exist before: a full stream, a clone's, or the rest of one."""
     return isinstance(how, Seed | Branch) or (isinstance(how, Resume) and how.seed)
