@@ -21,6 +21,10 @@ OF_THE_API, OF_HOSTS, OF_BOTH = ("controlplane", "contract/api"), ("contract/hos
 """By the world that they need: each is one for all of its tests, which take turns on it."""
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")
 """A process a core."""
+TWO_MODULES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+"""Modules of the last tier have an installation each, and wait more than they work."""
+NO_PROPERTIES = ("-p", "no:hypothesispytest")
+"""What has no property tests does without the plugin, which parses sources as a session ends."""
 PATIENT = 19
 """Niceness of what gets what the worlds leave over."""
 STARVED_S = "3600"
@@ -102,11 +106,12 @@ def run(argv: list[str]) -> None:
 def run_worldly(pytest: list[str]) -> None:
     """The tiers on real hosts and a real API server pass; what runs beforehand goes on running."""
     before = bringup.running()
+    pytest = [*pytest, *NO_PROPERTIES]
     try:
         bringup.up(with_operator=False)
         with beside([*pytest, *present(OF_THE_API)]):
             run([*pytest, *present(OF_HOSTS)])
-        run([*pytest, *present(OF_BOTH)])
+        run([*pytest, *TWO_MODULES, *present(OF_BOTH)])
     finally:
         bringup.stop(bringup.running() - before)
 
