@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,35 +72,39 @@ def test_the_site_names_its_flaw(scene: Scene, other_key: str, name: str) -> Non
 
 
 @pytest.fixture
-def without_zfs(scene: Scene, tmp_path: Path) -> Iterator[str]:
-    """Path at the second host: while it is absent, logins with the Secret `bare` see no zfs there.
+def bring_back(scene: Scene, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Logins at the second host with the Secret `bare` see no zfs until this is called.
 
     All others see it, for the hosts are shared with other tests.
     """
     private, public = new_key(tmp_path)
     scene.apply(manifests.secret(private, "bare"))
-    there = f"/run/zfs-{scene.suffix}"
-    shell = f"/run/shell-{scene.suffix}"
-    scene.b.run(f"cat >{shell} && chmod 755 {shell}", given=_SHELL.format(there=there))
-    with admitted({scene.b: f'command="{shell}" {public}'}, public):
-        yield there
-    scene.b.run(f"rm -f {there} {shell}")
+    shell, back, hidden = (f"/run/{name}-{scene.suffix}" for name in ("shell", "back", "hidden"))
+    scene.b.run(f"cat >{shell}", given=_SHELL.format(back=back, hidden=hidden))
+    with admitted({scene.b: f'command="sh {shell}" {public}'}, public):
+        yield lambda: scene.b.run(_BACK.format(back=back, hidden=hidden))
+    scene.b.run(f"rm -f {shell} {back} {hidden}")
 
 
-_SHELL = """#!/bin/sh
-[ -e {there} ] && exec sh -c "$SSH_ORIGINAL_COMMAND"
+# Each login has a namespace of its own, in which something lies over zfs; its process id is kept.
+_SHELL = """
+[ -e {back} ] && exec sh -c "$SSH_ORIGINAL_COMMAND"
+echo $$ >>{hidden}
 exec unshare --mount sh -c '
   mount --bind /dev/null /usr/sbin/zfs && exec sh -c "$SSH_ORIGINAL_COMMAND"'
 """
+_BACK = "touch {back}; for pid in $(cat {hidden}); do nsenter -t $pid -m umount /usr/sbin/zfs || :; done"
 
 
 @pytest.mark.fault("no ZFS")
-def test_a_host_whose_zfs_is_gone_is_named_until_it_is_back(scene: Scene, without_zfs: str) -> None:
+def test_a_host_whose_zfs_is_gone_is_named_until_it_is_back(
+    scene: Scene, bring_back: Callable[[], str]
+) -> None:
     host = manifests.host_entry(scene.b, scene.root)
     scene.apply(manifests.site("bare", host, key="bare"))
     site = scene.await_verdict("bsite", "bare", "Ready", ("False", "NoZfs"))
     assert site.status["hosts"][0]["message"]
-    scene.b.run(f"touch {without_zfs}")
+    bring_back()
     scene.await_verdict("bsite", "bare", "Ready", READY)
     scene.kubectl("delete", "bsite", "bare")
 
