@@ -93,7 +93,10 @@ echo $$ >>{hidden}
 exec unshare --mount sh -c '
   mount --bind /dev/null /usr/sbin/zfs && exec sh -c "$SSH_ORIGINAL_COMMAND"'
 """
-_BACK = "touch {back}; for pid in $(cat {hidden}); do nsenter -t $pid -m umount /usr/sbin/zfs || :; done"
+_BACK = """
+touch {back}
+for pid in $(cat {hidden}); do nsenter -t $pid -m umount /usr/sbin/zfs || true; done
+"""
 
 
 @pytest.mark.fault("no ZFS")
