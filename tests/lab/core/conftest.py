@@ -14,7 +14,8 @@ from lab.core.real import Hand, RealCore, RealLab, RealTime
 from worlds.api import LabHost
 
 pytest.register_assert_rewrite(
-    *(f"lab.core.faults_of_{what}" for what in ("hands", "streams", "moves"))
+    "lab.core.decisions",
+    *(f"lab.core.faults_of_{what}" for what in ("decisions", "hands", "moves", "streams")),
 )
 
 SLOWNESS = 5

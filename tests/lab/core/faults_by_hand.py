@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from lab.core.faults_of_decisions import *  # noqa: F403
 from lab.core.faults_of_hands import *  # noqa: F403
 from lab.core.faults_of_moves import *  # noqa: F403
 from lab.core.faults_of_streams import *  # noqa: F403

@@ -7,16 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from backstay.api.kinds import RESOLVE, YIELD
-from backstay.api.v1alpha1.replicationpair import ReplicationPairStatus
+from backstay.api.kinds import YIELD
 from backstay.controllers.look import look_around
 from backstay.domain.divergence import Resolution
 from backstay.domain.steps import Increment
 from backstay.plan.resolve import ResolvedPair
 from backstay.plan.room import Offer, offer_room
-from backstay.report.approval import approval_of, choose
 from backstay.report.room import yield_of
 from fakes.core import NAMESPACE
+from lab.core.decisions import clear_asides, decide, set_aside
 from lab.core.real import RealLab
 
 KEEP_NINE = {"source": {"last": 9}, "target": {"last": 9}}
@@ -28,15 +27,6 @@ async def offered(lab: RealLab) -> Offer:
     assert isinstance(resolved, ResolvedPair)
     looks = await look_around(resolved, lab.core.shares, lab.core.clock)
     return offer_room(f"{NAMESPACE}/erp", looks, "before")
-
-
-def set_aside(lab: RealLab) -> None:
-    """`kubectl backstay resolve erp --how SetAside -y`."""
-    status = ReplicationPairStatus.model_validate(dict(lab.core.status("erp")))
-    chosen = choose(status.diverged, Resolution.SET_ASIDE)
-    assert chosen.members, chosen.left_out
-    document = approval_of(chosen, Resolution.SET_ASIDE, "a1b2c3d4").document()
-    lab.core.annotate("ReplicationPair", "erp", RESOLVE, json.dumps(document))
 
 
 @pytest.mark.rule("Room for a rollback")
@@ -63,17 +53,12 @@ async def test_a_source_is_rolled_back_where_room_was_made_and_only_the_delta_tr
     assert lab.core.condition("erp", "Ready") == ("False", "TargetAhead")
     points = set(await lab.b.guids("d0"))
     lab.core.sent()
-    set_aside(lab)
-    await lab.core.settle()
+    await decide(lab, Resolution.SET_ASIDE)
     await lab.next_point()
     await lab.expect_fresh()
     assert all(isinstance(t.how, Increment) for t in lab.core.sent())
-    kept = await lab.b.run(f"zfs list -Hpr -t snapshot -o guid {lab.b.root} backup/backstay-aside")
-    assert points <= {int(guid) for guid in kept.split()}
-    await lab.b.run(
-        f"for d in $(zfs list -Hd1 -o name,dev.backstay:asideof backup/backstay-aside "
-        f"| awk '$2 ~ \"^{lab.b.root}/\" {{print $1}}'); do zfs destroy -r $d; done"
-    )
+    assert points <= await set_aside(lab) | set(await lab.b.guids("d0"))
+    await clear_asides(lab)
 
 
 async def test_replicas_follow_a_rename_and_a_swap_in_a_tree(lab: RealLab) -> None:
