@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -92,8 +93,12 @@ async def test_a_replica_is_sent_on(
     await lab.protected()
     places = {"muc": lab.b.at("d0"), "ber": far.at("d0")}
     at = {site: {"host": "h", "dataset": dataset} for site, dataset in places.items()}
-    sites = {"sites": ["muc", "ber"], "preferredSite": "muc"}
-    lab.core.pair("far", {}, **sites, datasets=[{"name": "d0", "at": at}])
+    spec: dict[str, Any] = {
+        "sites": ["muc", "ber"],
+        "preferredSite": "muc",
+        "datasets": [{"name": "d0", "at": at}],
+    }
+    lab.core.pair("far", {}, **spec)
     for _ in range(2):
         await lab.next_point()
         await lab.core.passing(151)
