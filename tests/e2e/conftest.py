@@ -1,4 +1,8 @@
-"""A scene a module: shared by its tests, which make datasets and objects of their own names."""
+"""A scene a module: shared by its tests, which make datasets and objects of their own names.
+
+Two modules run at a time on the same hosts (`hack/tiers.py`): a test leaves alone what is not of
+its scene there, or hides it from its own logins only.
+"""
 
 from __future__ import annotations
 

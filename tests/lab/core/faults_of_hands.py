@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from backstay.domain.steps import Increment
-from lab.core.real import RealLab
+from lab.core.real import KEEP_NINE, RealLab
 
 KEEP_ONE = {"source": {"last": 1}, "target": {"last": 1}}
-KEEP_NINE = {"source": {"last": 9}, "target": {"last": 9}}
 MIB = 1024 * 1024
 
 
@@ -97,14 +96,7 @@ async def test_a_target_that_was_rolled_back_is_gone_on_from_there(lab: RealLab)
 
 @pytest.mark.fault("source rolled back, target ahead")
 async def test_a_source_that_was_rolled_back_is_diverged_and_the_target_kept(lab: RealLab) -> None:
-    lab.core.policy(retention=KEEP_NINE)
-    await lab.protected()
-    for _ in range(2):
-        await lab.next_point()
-    for mark in (await lab.a.names("d0", "bookmark"))[1:]:
-        await lab.a.run(f"zfs destroy '{mark}'")
-    await lab.a.run(f"udevadm settle; zfs rollback -r {(await lab.a.names('d0'))[0]}")
-    await lab.write()
+    await lab.ahead()
     await lab.expect_stopped("TargetAhead")
     assert len(await lab.b.guids("d0")) == 3
 

@@ -16,9 +16,7 @@ from backstay.plan.room import Offer, offer_room
 from backstay.report.room import yield_of
 from fakes.core import NAMESPACE
 from lab.core.decisions import clear_asides, decide, set_aside
-from lab.core.real import RealLab
-
-KEEP_NINE = {"source": {"last": 9}, "target": {"last": 9}}
+from lab.core.real import KEEP_NINE, RealLab
 
 
 async def offered(lab: RealLab) -> Offer:

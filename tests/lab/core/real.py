@@ -32,6 +32,7 @@ from fakes.world import World
 from worlds.api import LabHost
 
 LANES_S = 300.0
+KEEP_NINE = {"source": {"last": 9}, "target": {"last": 9}}
 
 
 class RealTime(World):
@@ -267,6 +268,17 @@ class RealLab:
         await self.core.passing()
         await self.expect_fresh()
         self.core.sent()
+
+    async def ahead(self) -> None:
+        """Three points had arrived when the source went back to the first, and was written to."""
+        self.core.policy(retention=KEEP_NINE)
+        await self.protected()
+        for _ in range(2):
+            await self.next_point()
+        for mark in (await self.a.names("d0", "bookmark"))[1:]:
+            await self.a.run(f"zfs destroy '{mark}'")
+        await self.a.run(f"udevadm settle; zfs rollback -r {(await self.a.names('d0'))[0]}")
+        await self.write()
 
     async def expect_fresh(self) -> None:
         """The pair is up to date, and each replica's head is the newest point of its source."""
