@@ -68,7 +68,7 @@ def pytest_on(python: Path) -> list[str]:
 
 @contextlib.contextmanager
 def beside(argv: list[str], nice: int = 0) -> Iterator[None]:
-    """`argv` runs meanwhile; afterwards it is printed what it said.
+    """`argv` runs meanwhile; what it said is printed in the end, also if what is inside failed.
 
     A failure of it ends this program with its status, once what is inside has passed.
     """
@@ -89,9 +89,9 @@ def beside(argv: list[str], nice: int = 0) -> Iterator[None]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        said.seek(0)
-        sys.stdout.flush()
-        shutil.copyfileobj(said, sys.stdout.buffer)
+            said.seek(0)
+            sys.stdout.flush()
+            shutil.copyfileobj(said, sys.stdout.buffer)
     if status:
         sys.exit(status)
 
