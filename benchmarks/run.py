@@ -41,7 +41,8 @@ def arguments() -> argparse.Namespace:
     add(
         "--tools",
         type=lambda text: text.split(","),
-        default=["backstay", "bzfs", "bzfs-told", "raw"],
+        default=["backstay", "raw", "bzfs", "syncoid"],
+        help="tools that are measured (cycle), backstay always",
     )
     add("--minutes", type=float, default=5.0, help="how long the operator is watched (idle, scale)")
     add("--keep", action="store_true", help="leave the datasets for a look")

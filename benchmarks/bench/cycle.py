@@ -15,16 +15,16 @@ from typing import Any
 from bench import machine
 from bench.core import BenchCore
 from bench.grounds import Field, Grounds, grounds
-from bench.peers import Bzfs, RawPipe
+from bench.peers import Bzfs, Syncoid, Tree
 from bench.results import Figure, Result, median, one_in, seconds
 from bench.spans import PHASES, breakdown, confirmed_s
 from worlds import progress
 
-TOOLS = ("backstay", "bzfs", "bzfs-told", "raw")
+TOOLS = ("backstay", "raw", "bzfs", "syncoid")
 MEANINGS = {
+    "raw": "`zfs snapshot -r` and one `zfs send -R -I | zfs receive` of all volumes by hand",
     "bzfs": "bzfs, one call: snapshots of all volumes, replicated",
-    "bzfs-told": "bzfs when somebody else knows what changed and snapshots only that",
-    "raw": "a hand-typed pipe a changed volume, by somebody who knows what changed",
+    "syncoid": "`zfs snapshot -r` and one call of syncoid",
 }
 
 PAIRS = 10
@@ -36,11 +36,12 @@ NOTES = (
     "pass also prunes and reports.",
     "Each tool has volumes of its own with the same writes, so that none sees the snapshots of "
     "another. Writes are flushed before the clock starts.",
-    "bzfs cannot tell unchanged volumes from changed ones: it snapshots and sends them all. Where "
-    "many volumes change instead of few, the ratio shrinks. bzfs neither prunes nor reads back in "
-    "the time measured.",
+    "No other tool here tells unchanged volumes from changed ones: they snapshot and send them "
+    "all. Where many volumes change instead of few, the ratios shrink. None of them prunes or "
+    "reads back in the time measured.",
     "bzfs has the flags that its job template gives for frequent runs; some of them leave out "
-    "checks (resume token, second receiver) that backstay keeps. Its connections stay open.",
+    "checks (resume token, second receiver) that backstay keeps. Its connections stay open. "
+    "syncoid has the flags with which it does least; its volumes were seeded by hand.",
     "Where hosts are emulated, starting a process costs many times what it costs on hardware, so "
     "ratios between tools that start many processes and few are larger than on hardware. There is "
     "no network latency, which favours tools with many round trips.",
@@ -93,9 +94,10 @@ class Peer:
     name: str
     field: Field
     seed: Callable[[], None]
-    cycle: Callable[[list[str], str], None]
-    nothing: dict[str, Callable[[], None]]
-    """What it can do when nothing has changed, by kind."""
+    cycle: Callable[[str], None]
+    """Under a mark that no other cycle has."""
+    nothing: Callable[[], None] | None = None
+    """A call that finds nothing to send, and knows it from its last one."""
 
 
 async def measure(arguments: argparse.Namespace) -> Result:
@@ -104,9 +106,9 @@ async def measure(arguments: argparse.Namespace) -> Result:
         run = Run(arguments, ours)
         result = _new_result(arguments, ours)
         core = BenchCore(f"bench/{ours.name}")
-        bzfs: list[Bzfs] = []
+        tools: list[Bzfs | Syncoid] = []
         try:
-            peers = [_peer(name, run, bzfs) for name in arguments.tools if name != "backstay"]
+            peers = [_peer(name, run, tools) for name in arguments.tools if name != "backstay"]
             pairs, place = await _seed(core, peers, run)
             for number in range(1, arguments.rounds + 1):
                 await _backstay(core, run, place, pairs, number)
@@ -118,9 +120,10 @@ async def measure(arguments: argparse.Namespace) -> Result:
                     await _peer_nothing(peer, run, number)
         finally:
             await core.hang_up()
-            for each in bzfs:
-                each.close()
-        _conclude(result, run, bzfs)
+            for tool in tools:
+                if isinstance(tool, Bzfs):
+                    tool.close()
+        _conclude(result, run, tools)
         return result
 
 
@@ -143,17 +146,18 @@ def _new_result(arguments: argparse.Namespace, ours: Grounds) -> Result:
     )
 
 
-def _peer(name: str, run: Run, bzfs: list[Bzfs]) -> Peer:
+def _peer(name: str, run: Run, tools: list[Bzfs | Syncoid]) -> Peer:
     place = run.grounds.field(name, run.arguments.volumes)
     if name == "raw":
-        raw = RawPipe(place)
-        return Peer(name, place, lambda: raw.cycle(place.names, "seed"), raw.cycle, {})
-    tool = Bzfs(place, rounds=2 * run.arguments.rounds)
-    bzfs.append(tool)
-    if name == "bzfs":
-        nothing = {"nothing-changed": tool.cycle, "nothing-to-send": tool.replicate}
-        return Peer(name, place, tool.cycle, lambda _changed, _mark: tool.cycle(), nothing)
-    return Peer(name, place, lambda: tool.told(place.names, "seed"), tool.told, {})
+        raw = Tree(place)
+        return Peer(name, place, raw.seed, raw.cycle)
+    if name == "syncoid":
+        syncoid = Syncoid(place)
+        tools.append(syncoid)
+        return Peer(name, place, syncoid.seed, syncoid.cycle)
+    bzfs = Bzfs(place, rounds=run.arguments.rounds)
+    tools.append(bzfs)
+    return Peer(name, place, bzfs.cycle, lambda _mark: bzfs.cycle(), bzfs.replicate)
 
 
 # --- one cycle each -------------------------------------------------------------------------------
@@ -227,15 +231,16 @@ async def _backstay_pass(
 async def _peer_cycle(peer: Peer, run: Run, number: int) -> None:
     changed = run.changed(number)
     await asyncio.to_thread(_write, peer.field, changed, run.arguments.write_kib)
-    await _timed(peer, run, "cycle", number, partial(peer.cycle, changed, f"r{number}"))
+    await _timed(peer, run, "cycle", number, partial(peer.cycle, f"r{number}"))
     await asyncio.to_thread(peer.field.check, changed)
 
 
 async def _peer_nothing(peer: Peer, run: Run, number: int) -> None:
-    for kind, work in peer.nothing.items():
-        if number == 1 and kind == "nothing-to-send":
-            await asyncio.to_thread(work)  # its cache is there from now on
-        await _timed(peer, run, kind, number, work)
+    if peer.nothing is None:
+        return
+    if number == 1:
+        await asyncio.to_thread(peer.nothing)  # its cache is there from now on
+    await _timed(peer, run, "nothing-to-send", number, peer.nothing)
 
 
 async def _timed(peer: Peer, run: Run, kind: str, number: int, work: Callable[[], None]) -> None:
@@ -252,7 +257,7 @@ def _write(place: Field, changed: list[str], kib: int) -> None:
 # --- what it means --------------------------------------------------------------------------------
 
 
-def _conclude(result: Result, run: Run, bzfs: list[Bzfs]) -> None:
+def _conclude(result: Result, run: Run, tools: list[Bzfs | Syncoid]) -> None:
     result.rounds = run.rounds
     whole = run.seconds("backstay", "cycle")
     confirmed = run.seconds("backstay", "cycle", "confirmed")
@@ -281,7 +286,7 @@ def _conclude(result: Result, run: Run, bzfs: list[Bzfs]) -> None:
     result.tables["Seeding all volumes once (one run, no ratio)"] = [
         {"tool": n["tool"], "seconds": n["seconds"]} for n in run.rounds if n["kind"] == "seed"
     ]
-    result.notes += _notes(bzfs)
+    result.notes += _notes(tools)
 
 
 def _conclude_nothing(result: Result, run: Run) -> None:
@@ -297,16 +302,16 @@ def _conclude_nothing(result: Result, run: Run) -> None:
             seconds(ours),
         )
     )
-    for other, meaning in (
-        (kind, "bzfs, which snapshots and sends all volumes again"),
-        ("nothing-to-send", "bzfs without new snapshots, with its cache (--cache-snapshots)"),
-    ):
-        theirs = run.seconds("bzfs", other)
-        if theirs:
-            text = f"{seconds(ours)} to {seconds(theirs)}"
-            result.figures.append(
-                Figure(f"nothing changed, to {meaning}", one_in(ours, theirs), text)
+    theirs = run.seconds("bzfs", "nothing-to-send")
+    if theirs:
+        result.figures.append(
+            Figure(
+                "nothing changed, to bzfs without new snapshots, with its cache "
+                "(--cache-snapshots)",
+                one_in(ours, theirs),
+                f"{seconds(ours)} to {seconds(theirs)}",
             )
+        )
 
 
 def _phases(run: Run) -> dict[str, Any]:
@@ -318,8 +323,8 @@ def _phases(run: Run) -> dict[str, Any]:
     return row
 
 
-def _notes(bzfs: list[Bzfs]) -> list[str]:
-    notes = [*NOTES]
-    if bzfs:
-        notes.append(f"bzfs {bzfs[0].version}, as it was called: `{bzfs[0].shown()}`")
-    return notes
+def _notes(tools: list[Bzfs | Syncoid]) -> list[str]:
+    called = [
+        f"{type(t).__name__.lower()} {t.version}, as it was called: `{t.shown()}`" for t in tools
+    ]
+    return [*NOTES, *called]

@@ -6,17 +6,15 @@ Debian 12 (docs/adr/0010), and that is what the lab's hosts do most of their tim
 
 import functools
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-from worlds import cache, progress
+from worlds import cache, packages, progress
 
 PROGRAM = "qemu-system-x86_64"
 QUICK = 10
 """The first release that is known to be quick."""
 PACKAGES = ("qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios")
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 @functools.cache
@@ -24,18 +22,19 @@ def emulator() -> tuple[str, ...]:
     """The command, with the folders of its firmware; the older one where no newer can be had."""
     if release_of(_said(PROGRAM, "--version")) >= QUICK:
         return (PROGRAM,)
-    source = backports(_said("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)"))
+    source = packages.archive()
     if source is None:
         return (PROGRAM,)
+    uri, suite = source[0], f"{source[1]}-backports"
     try:
-        folder = cache.built("qemu-backports", lambda made: _unpack(source, made))
+        folder = cache.built("qemu-backports", lambda made: _fetch(uri, suite, made))
         newer = folder / "usr" / "bin" / PROGRAM
         subprocess.run([newer, "--version"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as failure:
         why = getattr(failure, "stderr", b"") or str(failure).encode()
         said = why.decode(errors="replace").strip().splitlines()[-1:]
         progress.say(
-            f"hosts: no newer QEMU from {source[1]} ({''.join(said)}): this machine's is used and"
+            f"hosts: no newer QEMU from {suite} ({''.join(said)}): this machine's is used and"
             " takes twice as long; `apt-get update` as root tells whether its archive is reached"
         )
         return (PROGRAM,)
@@ -49,18 +48,6 @@ def release_of(version: str) -> int:
     return int(found[1]) if found else 0
 
 
-def backports(targets: str) -> tuple[str, str] | None:
-    """(archive, suite) of the backports of this machine's Debian release; None elsewhere.
-
-    `targets`: a line `URI CODENAME` for each index that apt knows of.
-    """
-    for line in targets.splitlines():
-        uri, _, codename = line.partition(" ")
-        if uri.rstrip("/").endswith("/debian") and codename.isalpha():
-            return uri, f"{codename}-backports"
-    return None
-
-
 def _said(*argv: str) -> str:
     try:
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
@@ -68,28 +55,6 @@ def _said(*argv: str) -> str:
         return ""
 
 
-def _unpack(source: tuple[str, str], folder: Path) -> None:
-    """The packages' files lie in the folder; nothing is installed, and apt's own state stays."""
-    uri, suite = source
+def _fetch(uri: str, suite: str, folder: Path) -> None:
     progress.say(f"hosts: fetching a newer QEMU from {suite}, which emulates twice as fast")
-    state = folder / "apt"
-    for name in ("lists/partial", "archives/partial"):
-        (state / name).mkdir(parents=True)
-    signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
-    (state / "sources.list").write_text(f"deb {signed}{uri} {suite} main\n", encoding="ascii")
-    options = {
-        "Dir::Etc::SourceList": state / "sources.list",
-        "Dir::Etc::SourceParts": "/dev/null",
-        "Dir::State::Lists": state / "lists",
-        "Dir::Cache": state,
-    }
-    apt = [
-        "apt-get",
-        "-q",
-        *(part for key, value in options.items() for part in ("-o", f"{key}={value}")),
-    ]
-    for argv in ([*apt, "update"], [*apt, "download", *PACKAGES]):
-        subprocess.run(argv, check=True, capture_output=True, cwd=state)
-    for package in state.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, folder], check=True, capture_output=True)
-    shutil.rmtree(state)
+    packages.unpack(uri, suite, PACKAGES, folder)

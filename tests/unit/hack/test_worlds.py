@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worlds import cache, emulator, identity, image
+from worlds import cache, emulator, identity, image, packages
 from worlds.machine import Machine
 from worlds.processes import Process, free_port, wait_until
 
@@ -140,16 +140,16 @@ def test_the_release_of_an_emulator_is_read(said: str, release: int) -> None:
     assert emulator.release_of(said) == release
 
 
-def test_backports_are_those_of_the_machine_s_own_debian() -> None:
+def test_the_archive_is_that_of_the_machine_s_own_debian() -> None:
     lines = (
         "http://mirror.example/debian-security/ bookworm-security",
         "http://mirror.example/debian/ bookworm-updates",
         "http://mirror.example/debian/ bookworm",
     )
-    found = emulator.backports("\n".join(lines))
-    assert found == ("http://mirror.example/debian/", "bookworm-backports")
-    assert emulator.backports("http://archive.example/ubuntu/ noble") is None
-    assert emulator.backports("") is None
+    found = packages.archive_of("\n".join(lines))
+    assert found == ("http://mirror.example/debian/", "bookworm")
+    assert packages.archive_of("http://archive.example/ubuntu/ noble") is None
+    assert packages.archive_of("") is None
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_without_a_newer_emulator_this_machine_s_is_used_and_it_is_said(
     def fails(_name: str, _build: object) -> Path:
         raise failure
 
-    words = {emulator.PROGRAM: "version 7.2.22", "apt-get": "http://mirror.example/debian bookworm"}
-    monkeypatch.setattr(emulator, "_said", lambda program, *_: words[program])
+    monkeypatch.setattr(emulator, "_said", lambda *_: "version 7.2.22")
+    monkeypatch.setattr(packages, "archive", lambda: ("http://mirror.example/debian", "bookworm"))
     monkeypatch.setattr(cache, "built", fails)
     assert emulator.emulator.__wrapped__() == (emulator.PROGRAM,)
     told = capsys.readouterr().err
