@@ -19,6 +19,8 @@ from worlds import progress
 PAIR = "tree"
 WARM = 2
 """Passes before those that count: one sends, one sees what was made by hand after it."""
+PROXMOX = "zfs list -o name,volsize,origin,type,refquota -t volume,filesystem -d1 -Hp"
+"""What Proxmox VE asks of a ZFS storage, and gives 10 s (PVE::Storage::ZFSPoolPlugin)."""
 LISTING = "zfs list -Hp -t filesystem,volume -o name -r"
 NOTES = (
     "The bare list is `" + LISTING + "` of the tree, at both hosts at once through connections "
@@ -28,6 +30,8 @@ NOTES = (
     "The replicas were copied by `zfs send -R` and given the names of their lineage by hand, "
     "because a first seed of so many takes an hour on emulated hosts; one pass of backstay has "
     "sent its own point to all of them. Their other snapshots were made by hand on either side.",
+    "Beside `" + PROXMOX + "`, asked again and again at both hosts: a pass right after new "
+    "connections, which reads every snapshot. The slowest of all is given.",
 )
 
 
@@ -53,6 +57,7 @@ async def measure(arguments: argparse.Namespace) -> Result:
             for number in range(1, arguments.rounds + 1):
                 result.rounds.append(await _bare(place, number))
                 result.rounds.append(await _pass(core, number))
+            result.rounds.append(await _beside(core, place))
         finally:
             await core.hang_up()
         _conclude(result)
@@ -79,11 +84,13 @@ async def _prepare(core: BenchCore, place: Field, count: int, snapshots: int) ->
     core.pair(PAIR, {PAIR: (place.root, place.replica_root)}, recursive=True)
     progress.say("a first point of all of them")
     await core.until_all_have_points([PAIR])
+    await core.hang_up()
     progress.say(f"making {snapshots - 2} snapshots of each by hand, on either side")
     await asyncio.gather(
         _source(place, _snapshots(place.root, snapshots - 2)),
         _target(place, _snapshots(place.replica_root, snapshots - 2)),
     )
+    await core.connect()
     for number in range(WARM):
         core.request([PAIR], f"warm-{number}")
         await core.settle()
@@ -157,6 +164,39 @@ async def _pass(core: BenchCore, number: int) -> dict[str, object]:
     }
 
 
+async def _beside(core: BenchCore, place: Field) -> dict[str, object]:
+    """What Proxmox waits for its list, alone and beside a pass that reads all snapshots."""
+    alone = [await _proxmox(place) for _ in range(3)]
+    await core.hang_up()
+    await core.connect()
+    over = asyncio.Event()
+    listing = asyncio.create_task(_until(over, place))
+    began = time.monotonic()
+    core.request([PAIR], "beside")
+    await core.settle()
+    took = core.published[f"ReplicationPair/{PAIR}"] - began
+    over.set()
+    beside = await listing
+    progress.say(f"a pass that reads all snapshots: {took:.1f} s; Proxmox waits {max(beside)} s")
+    return {"tool": "proxmox", "alone": alone, "beside": beside, "pass": round(took, 3)}
+
+
+async def _until(over: asyncio.Event, place: Field) -> list[float]:
+    waited = []
+    while not over.is_set():
+        waited.append(await _proxmox(place))
+    return waited
+
+
+async def _proxmox(place: Field) -> float:
+    """Seconds until both hosts have answered."""
+    began = time.monotonic()
+    await asyncio.gather(
+        _source(place, f"{PROXMOX} {place.root}"), _target(place, f"{PROXMOX} {place.replica_root}")
+    )
+    return round(time.monotonic() - began, 3)
+
+
 def _conclude(result: Result) -> None:
     ours = [n for n in result.rounds if n["tool"] == "backstay"]
     theirs = [n["seconds"] for n in result.rounds if n["tool"] == "zfs list"]
@@ -168,6 +208,16 @@ def _conclude(result: Result) -> None:
             "commands",
             f"{median(took) / median(theirs):.2f} ×",
             f"{seconds(took)} to {seconds(theirs)}",
+        )
+    )
+    (proxmox,) = [n for n in result.rounds if n["tool"] == "proxmox"]
+    alone, worst = proxmox["alone"], max(proxmox["beside"])
+    result.figures.append(
+        Figure(
+            "`zfs list` of Proxmox, beside a pass that reads all snapshots "
+            f"({proxmox['pass']:.0f} s), to alone; it gives up after 10 s",
+            f"{worst / median(alone):.2f} ×",
+            f"{worst:.1f} s to {seconds(alone)}",
         )
     )
     surveys = {name for n in ours for name in n["hosts"]}
