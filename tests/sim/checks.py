@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from backstay.domain.zfs import LINEAGE
 from backstay.plan.naming import snapshot_time
 from fakes import truths
 from fakes.world import FakeHost
@@ -42,7 +43,10 @@ class _Link:
     ends: tuple[int, int]
     """GUIDs of both."""
     in_step: bool
-    """The source has the newest point of the replica, and a bookmark that says so."""
+    """The source has the newest point of the replica, and this replica's bookmark of it.
+
+    Another's would not do: it says nothing of whether the operator has seen this replica.
+    """
     shared: bool
     proven: bool
     frozen: tuple[object, ...] | None
@@ -250,9 +254,11 @@ class PoolChecks:
         marks = points | {m.guid for m in here.bookmarks}
         held = {s.guid for s in there.snapshots}
         newest = there.snapshots[-1].guid if there.snapshots else None
+        prefix = f"backstay_{there.properties.get(LINEAGE)}_"
+        own = {m.guid for m in here.bookmarks if m.name.startswith(prefix)}
         return _Link(
             ends=(here.guid, there.guid),
-            in_step=newest in points and newest in {m.guid for m in here.bookmarks},
+            in_step=newest in points & own,
             shared=bool(held & points),
             proven=bool(held & marks),
             frozen=_frozen(there, marks) if there.snapshots else None,
