@@ -151,7 +151,7 @@ class Session:
             threading.Thread(target=target, name=target.__name__, daemon=True).start()
         while (call := self._calls.get()) is not None and not self._ended.is_set():
             self._current = call
-            self._outbox.put(self._answer(call))
+            self._outbox.put_encoded(_encoded(self._answer(call)))
             self._current = None
         self._left.set()
         self._clean_up()
@@ -196,7 +196,7 @@ class Session:
         except Exception:  # noqa: BLE001 - one request's bug must not end the streams of others
             answer["error"] = _error(Refused("InternalError", traceback.format_exc()[-4000:]))
         answer["commands"] = request.commands
-        return _bounded(answer)
+        return answer
 
     def _check_may_act(self, call: Call) -> None:
         """Our leader's Lease is known to be valid, and the term is that of the claim."""
@@ -291,12 +291,13 @@ def _error(error: Refused) -> Message:
     return answer
 
 
-def _bounded(answer: Message) -> Message:
+def _encoded(answer: Message) -> bytes:
+    """The frame of an answer, or of the refusal that it would be too large."""
     try:
-        protocol.encode_frame(answer)
+        return protocol.encode_frame(answer)
     except ProtocolError as error:
-        return {"id": answer["id"], "error": _error(Refused("OutputTooLarge", str(error)))}
-    return answer
+        refused = _error(Refused("OutputTooLarge", str(error)))
+        return protocol.encode_frame({"id": answer["id"], "error": refused})
 
 
 def _raise_limits() -> None:

@@ -64,7 +64,11 @@ class Outbox:
 
     def put(self, message: Mapping[str, Any]) -> None:
         """The frame is on its way; waits while the reader is slow."""
-        self._queue.put(encode_frame(message))
+        self.put_encoded(encode_frame(message))
+
+    def put_encoded(self, frame: bytes) -> None:
+        """The same for the bytes of a frame."""
+        self._queue.put(frame)
 
     def offer(self, message: Mapping[str, Any]) -> None:
         """The frame is on its way, unless the reader is too slow for it."""
