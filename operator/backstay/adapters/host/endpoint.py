@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,17 +48,19 @@ MAX_SOCKET_BYTES = 90
 
 
 class SshLauncher:
-    """Runs commands at one endpoint; its key lies in a private folder until `close`."""
+    """Runs commands at one endpoint; nothing of it is left here after `close`.
+
+    Its key lies in this process's memory, so that not even a kill leaves a copy of it on a disk;
+    where the kernel has no such files, in a private folder.
+    """
 
     def __init__(self, endpoint: Endpoint, *, ssh: str = "ssh") -> None:
         self._endpoint = endpoint
         self._ssh = ssh
         self._folder = Path(tempfile.mkdtemp(prefix="backstay-ssh-"))
-        key = self._folder / "key"
-        descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            # OpenSSH refuses a key file whose last line has no end.
-            file.write(endpoint.private_key.rstrip(b"\n") + b"\n")
+        # OpenSSH refuses a key file whose last line has no end.
+        key = endpoint.private_key.rstrip(b"\n") + b"\n"
+        self._key, self._key_path = _keep(key, self._folder / "key")
         lines = [f"{_known_name(endpoint)} {host_key}\n" for host_key in endpoint.host_keys]
         (self._folder / "known_hosts").write_text("".join(lines))
 
@@ -87,7 +90,7 @@ class SshLauncher:
             *control,
             f"UserKnownHostsFile={self._folder / 'known_hosts'}",
             f"HostKeyAlgorithms={','.join(ssh.algorithms(self._endpoint.host_keys))}",
-            f"IdentityFile={self._folder / 'key'}",
+            f"IdentityFile={self._key_path}",
         ]
         flags = [part for option in options for part in ("-o", option)]
         place = ["-p", str(self._endpoint.port), "-l", self._endpoint.user]
@@ -98,7 +101,25 @@ class SshLauncher:
 
     def close(self) -> None:
         """The key and the known hosts are gone from this machine."""
+        if self._key >= 0:
+            os.close(self._key)
+            self._key = -1
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _keep(key: bytes, path: Path) -> tuple[int, Path]:
+    """A descriptor of a file of ours alone that holds the key, and where ssh opens it.
+
+    In memory, proc(5), or at the path.
+    """
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("backstay")
+        os.fchmod(descriptor, 0o600)
+        path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    else:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(descriptor, key)
+    return descriptor, path
 
 
 def _known_name(endpoint: Endpoint) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,24 @@ def test_streams_go_over_the_trunk_and_an_installed_program_has_none() -> None:
     assert SshLauncher(dataclasses.replace(endpoint(), installed=True)).trunk_argv(["cat"]) is None
 
 
-def test_the_key_lies_in_a_private_folder_until_the_end() -> None:
+def test_the_key_is_on_no_disk_and_gone_at_the_end() -> None:
+    launcher = SshLauncher(endpoint())
+    told = options(launcher.argv(["true"]))
+    key, folder = Path(told["IdentityFile"]), Path(told["UserKnownHostsFile"]).parent
+    assert key.read_bytes() == b"top secret\n"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert key.readlink().parts[1].startswith("memfd:")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not any(b"secret" in file.read_bytes() for file in folder.iterdir())
+    launcher.close()
+    assert not folder.exists()
+    assert not key.exists() or b"secret" not in key.read_bytes()
+
+
+def test_without_files_in_memory_the_key_lies_in_a_private_folder_until_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
     launcher = SshLauncher(endpoint())
     key = Path(options(launcher.argv(["true"]))["IdentityFile"])
     assert key.read_bytes() == b"top secret\n"
