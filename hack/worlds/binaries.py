@@ -31,7 +31,8 @@ def binary(name: str) -> Path:
     key = cache.digest_of(files, package, flags, *FLAGS)
 
     def build(folder: Path) -> None:
-        argv = [go(), "build", *FLAGS, "-ldflags", flags, "-o", str(folder / name), package]
+        # -v: the log, whose last line is shown, says what is being compiled.
+        argv = [go(), "build", "-v", *FLAGS, "-ldflags", flags, "-o", str(folder / name), package]
         _go_build(name, argv, MODULES / module)
 
     return cache.built(f"{name}-{key}", build) / name
@@ -52,7 +53,7 @@ def _linker_flags(module: str) -> str:
 
 
 def _build_helm(folder: Path) -> None:
-    argv = [go(), "install", *FLAGS, "-ldflags", "-s -w", f"helm.sh/helm/v3/cmd/helm@{HELM}"]
+    argv = [go(), "install", "-v", *FLAGS, "-ldflags", "-s -w", f"helm.sh/helm/v3/cmd/helm@{HELM}"]
     _go_build("helm", argv, folder, {"GOBIN": str(folder)})
 
 
