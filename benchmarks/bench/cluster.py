@@ -48,7 +48,7 @@ class Cluster:
 
     def metrics(self) -> str:
         """The text of /metrics."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
 
     def apply(self, *objects: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ medians of one run, in which the tools took turns on the same hosts; seconds sta
 give a feeling for the size, for they are those of this machine. Every cycle is checked by GUID on
 both hosts, outside of the measured time; a tool that left something out gets no figure.
 
-    make bench              # everything, about three hours on two cores
+    make bench              # everything, several hours on two cores
     uv run --group bench python benchmarks/run.py --help
 """
 

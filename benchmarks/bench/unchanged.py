@@ -22,11 +22,10 @@ WARM = 2
 PROXMOX = "zfs list -o name,volsize,origin,type,refquota -t volume,filesystem -d1 -Hp"
 """What Proxmox VE asks of a ZFS storage, and gives 10 s (PVE::Storage::ZFSPoolPlugin)."""
 LISTINGS = {"zfs list": "zfs list -r", "zfs list -o name": "zfs list -H -o name -r"}
-"""The bare list as it is typed, and the one that has no property to read."""
+"""The bare list as it is typed, and the one that prints no property."""
 NOTES = (
     "The bare list is `zfs list -r` of the tree, at both hosts at once through connections that "
-    "stay open, and its output is read to the end. With `-o name` ZFS reads no property at all: "
-    "that is the least which anything can take that only learns which datasets there are.",
+    "stay open, and its output is read to the end; with `-o name` it prints no property.",
     "backstay: a steady process whose connections are there, from the request of a pass to its "
     "status, after a pass that has seen all snapshots.",
     "The replicas were copied by `zfs send -R` and given the names of their lineage by hand, "
@@ -86,7 +85,7 @@ async def _prepare(core: BenchCore, place: Field, count: int, snapshots: int) ->
     core.pair(PAIR, {PAIR: (place.root, place.replica_root)}, recursive=True)
     progress.say("a first point of all of them")
     await core.until_all_have_points([PAIR])
-    await core.hang_up()
+    await core.hang_up()  # what follows takes many minutes and is none of ours
     progress.say(f"making {snapshots - 2} snapshots of each by hand, on either side")
     await asyncio.gather(
         _source(place, _snapshots(place.root, snapshots - 2)),
@@ -153,8 +152,9 @@ async def _pass(core: BenchCore, number: int) -> dict[str, object]:
         core.request([PAIR], f"r{number}")
         await core.settle()
         took = core.published[f"ReplicationPair/{PAIR}"] - began
-    if core.condition(PAIR, "Ready") != ("True", "UpToDate") or record.changing_commands:
-        raise RuntimeError(f"{core.message(PAIR, 'Ready')}; changed: {record.changing_commands}")
+    _expect_up_to_date(core)
+    if record.changing_commands:
+        raise RuntimeError(f"nothing was to change, but {record.changing_commands}")
     progress.say(f"pass {number}: {took:.1f} s, {len(record.sent)} requests")
     return {
         "tool": "backstay",
@@ -165,6 +165,11 @@ async def _pass(core: BenchCore, number: int) -> dict[str, object]:
         "commands": sum(len(span.commands) for span in record.spans),
         "load_before": load,
     }
+
+
+def _expect_up_to_date(core: BenchCore) -> None:
+    if core.condition(PAIR, "Ready") != ("True", "UpToDate"):
+        raise RuntimeError(core.message(PAIR, "Ready"))
 
 
 async def _beside(core: BenchCore, place: Field) -> dict[str, object]:
@@ -178,6 +183,7 @@ async def _beside(core: BenchCore, place: Field) -> dict[str, object]:
     core.request([PAIR], "beside")
     await core.settle()
     took = core.published[f"ReplicationPair/{PAIR}"] - began
+    _expect_up_to_date(core)
     over.set()
     beside = await listing
     progress.say(f"a pass that reads all snapshots: {took:.1f} s; Proxmox waits {max(beside)} s")

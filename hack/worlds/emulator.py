@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 from worlds import cache, packages, progress
+from worlds.processes import said
 
 PROGRAM = "qemu-system-x86_64"
 QUICK = 10
@@ -20,7 +21,7 @@ PACKAGES = ("qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabio
 @functools.cache
 def emulator() -> tuple[str, ...]:
     """The command, with the folders of its firmware; the older one where no newer can be had."""
-    if release_of(_said(PROGRAM, "--version")) >= QUICK:
+    if release_of(said(PROGRAM, "--version")) >= QUICK:
         return (PROGRAM,)
     source = packages.archive()
     if source is None:
@@ -32,9 +33,9 @@ def emulator() -> tuple[str, ...]:
         subprocess.run([newer, "--version"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as failure:
         why = getattr(failure, "stderr", b"") or str(failure).encode()
-        said = why.decode(errors="replace").strip().splitlines()[-1:]
+        last = why.decode(errors="replace").strip().splitlines()[-1:]
         progress.say(
-            f"hosts: no newer QEMU from {suite} ({''.join(said)}): this machine's is used and"
+            f"hosts: no newer QEMU from {suite} ({''.join(last)}): this machine's is used and"
             " takes twice as long; `apt-get update` as root tells whether its archive is reached"
         )
         return (PROGRAM,)
@@ -46,13 +47,6 @@ def release_of(version: str) -> int:
     """The major number in what `--version` says; 0 when it says nothing of the kind."""
     found = re.search(r"version (\d+)\.", version)
     return int(found[1]) if found else 0
-
-
-def _said(*argv: str) -> str:
-    try:
-        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return ""
 
 
 def _fetch(uri: str, suite: str, folder: Path) -> None:

@@ -7,17 +7,14 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from worlds.processes import said
+
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 def archive() -> tuple[str, str] | None:
     """(archive, codename) of this machine's Debian release; None elsewhere."""
-    argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)"]
-    try:
-        said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return None
-    return archive_of(said)
+    return archive_of(said("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)"))
 
 
 def archive_of(targets: str) -> tuple[str, str] | None:

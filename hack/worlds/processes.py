@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,14 @@ def weigh_session(pid: int, nice: int) -> None:
     """
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text(str(nice), encoding="ascii")
+
+
+def said(*argv: str) -> str:
+    """What a command prints; nothing where there is no such program."""
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

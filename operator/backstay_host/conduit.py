@@ -14,7 +14,7 @@ import fcntl
 import os
 import threading
 
-from backstay_host import carriers
+from backstay_host import carriers, ssh
 from backstay_host.children import Children, Command, Running, io_bytes
 from backstay_host.clock import now_s
 from backstay_host.orders import FOREVER, STDIN, STDOUT
@@ -148,10 +148,7 @@ class Conduit:
             self.stdin = source
 
     def _link_to(self, to: Destination) -> None:
-        """What is written goes to the target's stream; the key is in this process's memory only.
-
-        ssh closes every descriptor that it inherits, so it is shown ours, proc(5).
-        """
+        """What is written goes to the target's stream; the key is in this process's memory only."""
         key, known = (
             self._keep(text) for text in (to.key.rstrip() + "\n", carriers.known_hosts(to))
         )
@@ -164,11 +161,9 @@ class Conduit:
             self.stdout = sink
 
     def _keep(self, text: str) -> str:
-        descriptor = os.memfd_create("backstay")
+        descriptor, path = ssh.in_memory(text.encode())
         self._in_memory.append(descriptor)
-        os.fchmod(descriptor, 0o600)
-        os.write(descriptor, text.encode())
-        return f"/proc/{os.getpid()}/fd/{descriptor}"
+        return path
 
     def _ended(self, child: Running) -> Refused | None:
         try:

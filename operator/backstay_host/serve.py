@@ -47,8 +47,7 @@ from backstay_host.version import protocol_version
 from backstay_host.wire import Message, Outbox, read_frame
 
 BEAT_EVERY_S = 3.0
-TICK_S = 0.25
-"""How often it is asked whether the session is to end; a single slow core feels each look."""
+TICK_S = 0.1
 END_PATIENCE_S = 5.0
 _STUCK_S = 3.0
 _MAX_WAITING = 32  # each may be as large as a frame; the operator sends eight at once

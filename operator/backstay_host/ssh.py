@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 OPTIONS = (
@@ -36,3 +37,14 @@ def algorithms(host_keys: Iterable[str]) -> list[str]:
         kind = host_key.split(" ", 1)[0]
         found += [a for a in _ALGORITHMS.get(kind, (kind,)) if a not in found]
     return found
+
+
+def in_memory(content: bytes) -> tuple[int, str]:
+    """A file of ours alone that is on no disk and gone with this process, on Linux.
+
+    Its descriptor, and the path that ssh opens it by, proc(5): ssh closes what it inherits.
+    """
+    descriptor = os.memfd_create("backstay")
+    os.fchmod(descriptor, 0o600)
+    os.write(descriptor, content)
+    return descriptor, f"/proc/{os.getpid()}/fd/{descriptor}"

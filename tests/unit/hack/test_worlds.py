@@ -171,7 +171,7 @@ def test_without_a_newer_emulator_this_machine_s_is_used_and_it_is_said(
     def fails(_name: str, _build: object) -> Path:
         raise failure
 
-    monkeypatch.setattr(emulator, "_said", lambda *_: "version 7.2.22")
+    monkeypatch.setattr(emulator, "said", lambda *_: "version 7.2.22")
     monkeypatch.setattr(packages, "archive", lambda: ("http://mirror.example/debian", "bookworm"))
     monkeypatch.setattr(cache, "built", fails)
     assert emulator.emulator.__wrapped__() == (emulator.PROGRAM,)

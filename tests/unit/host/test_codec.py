@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import typing
 from typing import Any
 
 import pytest
 
 from backstay_host.protocol import (
-    DatasetFacts,
+    REQUESTS,
     HostFacts,
     PoolFacts,
     ProtocolError,
     Surveyed,
-    TokenFacts,
     from_json,
     to_json,
 )
+from fakes.facts import FACTS
 
 
 def surveyed() -> dict[str, Any]:
-    dataset = DatasetFacts(
-        name="tank/a",
-        kind="volume",
-        guid=1,
-        createtxg=1,
-        written=0,
-        since="",
-        written_since=-1,
-        referenced=0,
-        available=0,
-        volsize=0,
-        readonly=False,
-        mounted=False,
-        encrypted=False,
-        origin="",
-        token=TokenFacts("1-a-b-c", "tank/a@s", 1, 0, 7, raw=False),
-        properties={"dev.backstay:role": "source"},
-        snapshots=[("s", 1, 2), ("t", 2, 3)],
-        bookmarks=[],
-        used=0,
-        ivsets={"@s": 5},
-    )
-    said = Surveyed([dataset], [PoolFacts("tank", 1, "ONLINE", 2, 1)], [], [], [])
-    data: dict[str, Any] = to_json(said)
+    said = Surveyed([FACTS], [PoolFacts("tank", 1, "ONLINE", 2, 1)], [], [], [])
+    data: dict[str, Any] = json.loads(json.dumps(to_json(said)))
     assert from_json(Surveyed, data) == said
     return data
 
@@ -100,3 +81,20 @@ def test_no_number_is_taken_that_cannot_be_reckoned_with(wrong: object) -> None:
     assert from_json(HostFacts, data | {"now": 2}) == HostFacts(
         "a", "6.12", "2.3.9", "3.13.5", 0, 2.0, []
     )
+
+
+def _kinds(kind: Any) -> set[Any]:
+    """The type, and all that its values are made of."""
+    inner = typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        inner = tuple(typing.get_type_hints(kind).values())
+    return {kind}.union(*(_kinds(each) for each in inner))
+
+
+def test_only_lists_and_fields_hold_values_of_their_own() -> None:
+    everything = set().union(*(_kinds(kind) for pair in REQUESTS.values() for kind in pair))
+    assert FACTS.__class__ in everything
+    for kind in everything:
+        if typing.get_origin(kind) in (dict, tuple):
+            inner = set().union(*(_kinds(each) for each in typing.get_args(kind)))
+            assert not [each for each in inner if dataclasses.is_dataclass(each)], kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from collections import Counter
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from backstay_host import codec
-from backstay_host.protocol import DatasetFacts, PoolFacts, Surveyed, from_json, to_json
+from backstay_host.protocol import PoolFacts, Surveyed, from_json, to_json
+from fakes.facts import FACTS
 
 
 def test_the_shape_of_each_kind_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,28 +25,7 @@ def test_the_shape_of_each_kind_is_looked_up_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(typing, "get_type_hints", count)
     codec._reader.cache_clear()
     datasets = [
-        DatasetFacts(
-            name=f"tank/{number}",
-            kind="volume",
-            guid=number,
-            createtxg=number,
-            written=number,
-            since="",
-            written_since=number,
-            referenced=number,
-            available=number,
-            volsize=number,
-            readonly=False,
-            mounted=False,
-            encrypted=False,
-            origin="",
-            token=None,
-            properties={},
-            snapshots=[("s", 1, 2)],
-            bookmarks=[],
-            used=number,
-        )
-        for number in range(100)
+        dataclasses.replace(FACTS, name=f"tank/{number}", guid=number) for number in range(100)
     ]
     pools = [PoolFacts("tank", 1, "ONLINE", 2, 1)]
     said = Surveyed(datasets, pools, absent=[], proxmox_paths=[], busy=[])

@@ -107,19 +107,14 @@ class SshLauncher:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _keep(key: bytes, path: Path) -> tuple[int, Path]:
-    """A descriptor of a file of ours alone that holds the key, and where ssh opens it.
-
-    In memory, proc(5), or at the path.
-    """
+def _keep(key: bytes, path: Path) -> tuple[int, str]:
+    """A descriptor of a file that holds the key, and where ssh opens it."""
     if sys.platform == "linux":
-        descriptor = os.memfd_create("backstay")
-        os.fchmod(descriptor, 0o600)
-        path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+        descriptor, name = ssh.in_memory(key)
     else:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    os.write(descriptor, key)
-    return descriptor, path
+        descriptor, name = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), str(path)
+        os.write(descriptor, key)
+    return descriptor, name
 
 
 def _known_name(endpoint: Endpoint) -> str:

@@ -18,30 +18,8 @@ from backstay.domain.roles import (
 from backstay.domain.steps import Base, Increment, Resume, Seed, Transfer
 from backstay.domain.zfs import Dataset, DatasetKind, Guid, SnapshotRef, WrittenSince
 from backstay_host import protocol as wire
+from fakes.facts import FACTS
 
-FACTS = wire.DatasetFacts(
-    name="tank/d0",
-    kind="volume",
-    guid=7,
-    createtxg=40,
-    written=-1,
-    since="backstay_x",
-    written_since=-1,
-    referenced=5,
-    available=6,
-    volsize=64,
-    readonly=True,
-    mounted=False,
-    encrypted=False,
-    origin="",
-    token=wire.TokenFacts(
-        text="1-a", to_name="a@b", to_guid=9, from_guid=0, received_bytes=3, raw=False
-    ),
-    properties={"dev.backstay:role": "primary"},
-    snapshots=[("b", 2, 20), ("a", 1, 10)],
-    bookmarks=[("m", 1, 10)],
-    used=9,
-)
 TRANSFER = Transfer(
     member="d0",
     source_dataset="tank/d0",
