@@ -1,4 +1,4 @@
-"""`backstay-host serve`, `backstay-host stream TICKET`, and `backstay-host gate`."""
+"""`backstay-host serve`, `stream TICKET`, `gate LISTS`, and `install`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from backstay_host.refusal import Refused
 
-USAGE = "usage: backstay-host serve | backstay-host stream TICKET | backstay-host gate LISTS\n"
+USAGE = "usage: backstay-host serve | stream TICKET | gate LISTS | install [PATH]\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +62,10 @@ def _run(given: list[str]) -> int:
             from backstay_host import gate
 
             return gate.run(given[1:], os.environ.get("SSH_ORIGINAL_COMMAND", ""))
+        if given[:1] == ["install"]:
+            from backstay_host import install
+
+            return install.run(given[1:])
     except Refused as error:
         sys.stderr.write(f"backstay-host: {error}\n")
         return 1

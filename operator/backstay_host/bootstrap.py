@@ -70,7 +70,7 @@ def _keep(data: bytes, folder: str, path: str) -> None:
     except FileNotFoundError:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(_compiled(data))
+            file.write(compiled(data))
         for name in os.listdir(folder):  # noqa: PTH208 - text for `python3 -c`
             if name.startswith("program-"):
                 _forget(f"{folder}/{name}")
@@ -83,11 +83,12 @@ def _forget(path: str) -> None:
         os.unlink(path)  # noqa: PTH108 - text for `python3 -c`
 
 
-def _compiled(data: bytes) -> bytes:
+def compiled(data: bytes, with_sources: bool = False) -> bytes:
     """The same zip with compiled modules, unchecked and unpacked: each `stream` starts faster.
 
     zipimport takes `.pyc` only from a zip and never writes any (on an emulated host it compiles
-    for more than a second at each start). They fit this very Python, which runs the streams too.
+    for more than a second at each start). They fit this very Python, which runs the streams too;
+    another one needs the sources, and takes them.
     """
     import importlib.util
     import io
@@ -97,9 +98,12 @@ def _compiled(data: bytes) -> bytes:
     kept = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as fed, zipfile.ZipFile(kept, "w") as archive:
         for name in fed.namelist():
+            if name.endswith(".pyc"):
+                continue  # of the Python that ran before this one
             source = fed.read(name)
-            if not name.endswith(".py"):
+            if with_sources or not name.endswith(".py"):
                 archive.writestr(name, source)
+            if not name.endswith(".py"):
                 continue
             code = marshal.dumps(compile(source, name, "exec", dont_inherit=True))
             unchecked = (1).to_bytes(4, "little") + importlib.util.source_hash(source)

@@ -13,6 +13,8 @@ from backstay.domain.moves import aside_root
 
 PROGRAM = "/usr/local/bin/backstay-host"
 FILE = "backstay-host.pyz"
+INSTALL = f"python3 -I {FILE} install"
+"""It writes `PROGRAM`."""
 NO_KEY = "PUBLIC-KEY"
 NO_DATA_KEY = "PUBLIC-DATA-KEY"
 POSTURE = ("userprop", "readonly", "volmode", "atime", "canmount")
@@ -162,7 +164,7 @@ def grant_lines(grant: Grant) -> list[str]:
         "",
         "1. Install the host program: one file, run by Python 3.11 or newer at /usr/bin/python3.",
         f"   kubectl backstay host-program > {FILE}",
-        f"   Copy it to the host, and there: install -o root -m 0755 {FILE} {PROGRAM}",
+        f"   Copy it to the host, and there, as root: {INSTALL}",
         "",
         *_told(grant),
         "",
@@ -249,5 +251,5 @@ def grant_document(grant: Grant) -> Mapping[str, Any]:
 def _install() -> Sequence[str]:
     return [
         f"kubectl backstay host-program > {FILE}",
-        f"install -o root -m 0755 {FILE} {PROGRAM}",
+        INSTALL,
     ]

@@ -26,7 +26,7 @@ from backstay.domain.errors import BackstayError
 from backstay.domain.steps import Pipe, PipeOutcome, Prune, Transfer
 from backstay.domain.zfs import SnapshotRef
 from backstay.ports.host import Endpoint, SurveyRequest
-from backstay.report.grant import PROGRAM, Grant
+from backstay.report.grant import FILE, INSTALL, PROGRAM, Grant
 from contract.host.keys import admitted, new_key
 from contract.host.real_world import RealContractWorld, RealHands, endpoint
 from contract.host.worlds import SHORT_ID, Story, increment, seed
@@ -85,7 +85,8 @@ async def hardened(world: RealContractWorld, tmp_path: Path) -> AsyncIterator[Ha
     lines = {hands.host: _line(hands, public, sends=hands is world.source) for hands in both}
     with admitted(lines, public):
         for host in lines:
-            host.run(f"base64 -d > {PROGRAM} && chmod 755 {PROGRAM}", given=program)
+            host.run(f"base64 -d > {FILE}", given=program)
+            host.run(f"{INSTALL} && rm {FILE}")
         try:
             yield Hardened(source, target, Story(world))
         finally:

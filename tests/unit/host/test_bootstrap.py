@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import io
 import json
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.app.hostzip import pack_host_program
+from backstay.app.hostzip import executable_host_program, pack_host_program
 from backstay_host import bootstrap
 from backstay_host.protocol import HELLO_MARK, Hello
 from unit.host.client import Client
@@ -134,3 +135,60 @@ def test_a_folder_that_is_a_link_is_refused(folder: Path) -> None:
     program = pack_host_program()
     said = _say(_text(folder), b"%d\n" % len(program) + program)
     assert said["error"]["reason"] == "NoRights"
+
+
+def _install(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`install` as a person runs it, from the file that `host-program` wrote."""
+    given = folder.parent / "backstay-host.pyz"
+    given.write_bytes(executable_host_program())
+    argv = [sys.executable, "-I", str(given), "install", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_what_install_writes_is_compiled_and_serves(folder: Path) -> None:
+    place = folder.parent / "backstay-host"
+    done = _install(folder, str(place))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{place} is installed" in done.stdout
+    assert (place.stat().st_mode & 0o777, list(folder.parent.glob("*.new"))) == (0o755, [])
+    client = Client([str(place), "serve"])
+    assert client.greeting["program"] == [sys.executable, "-I", "-S", str(place)]
+    assert client.close() == 0
+    code = f"import sys; sys.path.insert(0, {str(place)!r}); from backstay_host import serve as s"
+    argv = [sys.executable, "-I", "-c", f"{code}; print(s.__spec__.origin)"]
+    found = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == f"{place}/backstay_host/serve.pyc"
+
+
+def test_an_installed_program_outlives_the_python_that_compiled_it(folder: Path) -> None:
+    place = folder.parent / "backstay-host"
+    assert _install(folder, str(place)).returncode == 0
+    foreign = place.read_bytes().replace(importlib.util.MAGIC_NUMBER, b"\0\0\r\n")
+    place.write_bytes(foreign)
+    client = Client([sys.executable, "-I", "-S", str(place), "serve"])
+    assert client.greeting["program"][-1] == str(place)
+    assert client.close() == 0
+
+
+def test_installing_the_installed_program_again_compiles_it_anew(folder: Path) -> None:
+    place = folder.parent / "backstay-host"
+    assert _install(folder, str(place)).returncode == 0
+    first = zipfile.ZipFile(place)
+    argv = [sys.executable, "-I", str(place), "install", str(place)]
+    subprocess.run(argv, capture_output=True, timeout=60, check=True)
+    again = zipfile.ZipFile(place)
+    assert again.namelist() == first.namelist()
+    assert all(again.read(name) == first.read(name) for name in again.namelist())
+
+
+def test_what_cannot_be_installed_says_why_and_changes_nothing(folder: Path) -> None:
+    place = folder.parent / "no-such-folder" / "backstay-host"
+    done = _install(folder, str(place))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"cannot write {place}" in done.stderr
+    assert "run it as root" in done.stderr
+    assert _install(folder, "a", "b").returncode == 1
+    unpacked = [sys.executable, "-m", "backstay_host", "install", str(folder.parent / "x")]
+    done = subprocess.run(unpacked, capture_output=True, text=True, timeout=60, check=False)
+    assert "this is not the file of `host-program`" in done.stderr
+    assert not (folder.parent / "x").exists()
