@@ -7,6 +7,7 @@ import itertools
 from typing import Any
 
 _uids = itertools.count(1)
+_versions = itertools.count(1)
 
 
 def body(kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def body(kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> dict[st
             "namespace": "ns",
             "uid": f"uid-{next(_uids)}",
             "generation": 1,
-            "resourceVersion": "1",
+            "resourceVersion": str(next(_versions)),
             **metadata,
         },
         "spec": spec,
@@ -60,9 +61,9 @@ def pair(name: str, **metadata: Any) -> dict[str, Any]:
 
 
 def changed(old: dict[str, Any], *, spec: dict[str, Any] | None = None, **metadata: Any) -> Any:
-    """The same object with other metadata, and with a new generation if the spec changed."""
+    """The next version of the object, with a new generation if the spec changed."""
     new = copy.deepcopy(old)
-    new["metadata"].update(metadata)
+    new["metadata"].update({"resourceVersion": str(next(_versions)), **metadata})
     if spec is not None:
         new["spec"].update(spec)
         new["metadata"]["generation"] += 1

@@ -43,6 +43,8 @@ class Entry:
     status: Mapping[str, Any]
     approvals: tuple[str | None, ...] = ()
     """What somebody decided about replicas that diverged, and about room for a rollback."""
+    version: str = ""
+    """The resourceVersion that it was parsed from; its status may be newer."""
 
     @property
     def key(self) -> ObjectKey:
@@ -98,6 +100,7 @@ def parse(kind: str, body: Body) -> Entry:
         value=value,
         status=body.get("status") or {},
         approvals=(annotations.get(RESOLVE), annotations.get(YIELD)),
+        version=metadata.get("resourceVersion", ""),
     )
 
 
@@ -126,9 +129,20 @@ class Registry:
 
     def put(self, kind: str, body: Body) -> bool:
         """The object is known as the body says; True when it asks for something new."""
-        entry = parse(kind, body)
+        entry = self.read(kind, body)
         self._touch(entry.key)
         return self._store(entry)
+
+    def read(self, kind: str, body: Body) -> Entry:
+        """The entry of a body: the known one if it was made of this very version.
+
+        Within a minute of a start, a LIST, the watch and a LIST to heal bring every object.
+        """
+        known, metadata = self.entry(parse_key(kind, body)), body["metadata"]
+        version = metadata.get("uid"), metadata.get("resourceVersion")
+        if known is not None and all(version) and (known.ref.uid, known.version) == version:
+            return known
+        return parse(kind, body)
 
     def drop(self, ref: ObjectRef) -> bool:
         """Exactly this object is unknown; one of the same name with another uid stays."""

@@ -32,6 +32,33 @@ def test_an_echo_of_a_status_write_is_no_news() -> None:
     assert registry.status(parse("ReplicationPair", old).ref) == {"activeSite": "a"}
 
 
+def test_a_version_that_is_known_is_not_parsed_again_and_another_one_is() -> None:
+    registry, first = Registry(), changed(pair("p"), resourceVersion="7")
+    registry.put("ReplicationPair", first)
+    known = registry.read("ReplicationPair", first)
+    assert known is registry.entry(PAIR)
+    registry.put("ReplicationPair", first)
+    assert registry.entry(PAIR) is known
+    newer = changed(first, resourceVersion="8", spec={"suspend": True})
+    assert registry.put(
+        "ReplicationPair", {**newer, "metadata": {**newer["metadata"], "generation": 2}}
+    )
+    found = registry.pair("ns", "p")
+    assert found is not None
+    assert found.spec.suspend
+    namesake = changed(pair("p"), resourceVersion="8")
+    assert registry.read("ReplicationPair", namesake).ref.uid == namesake["metadata"]["uid"]
+
+
+def test_an_older_echo_of_a_known_version_takes_no_status_back() -> None:
+    registry, body = Registry(), changed(pair("p"), resourceVersion="7")
+    registry.put("ReplicationPair", body)
+    ref = parse("ReplicationPair", body).ref
+    registry.observe_status(ref, {"activeSite": "b"})
+    registry.put("ReplicationPair", body)
+    assert registry.status(ref) == {"activeSite": "b"}
+
+
 def test_what_asks_for_work_is_news() -> None:
     for change in (
         changed(pair("p"), generation=2),
