@@ -9,6 +9,7 @@ from typing import Any
 from backstay.domain.errors import BackstayError
 from backstay.ports.kube import Body, Gone, Notice, ObjectRef
 from fakes.leases import FakeLeases
+from fakes.objects import next_version
 
 
 class FakeKube(FakeLeases):
@@ -49,6 +50,7 @@ class FakeKube(FakeLeases):
         await self._trouble()
         body = self._find(ref)
         body["status"] = copy.deepcopy(dict(status))
+        body["metadata"]["resourceVersion"] = next_version()
         self.writes.append((ref.name, reason))
         return copy.deepcopy(body)
 
@@ -70,6 +72,7 @@ class FakeKube(FakeLeases):
         metadata = self._find(ref)["metadata"]
         known = [f for f in metadata.get("finalizers", ()) if f not in remove]
         metadata["finalizers"] = known + [f for f in add if f not in known]
+        metadata["resourceVersion"] = next_version()
 
     def _find(self, ref: ObjectRef) -> dict[str, Any]:
         if ref.uid not in self.objects:

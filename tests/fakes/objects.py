@@ -10,6 +10,11 @@ _uids = itertools.count(1)
 _versions = itertools.count(1)
 
 
+def next_version() -> str:
+    """The resourceVersion of a write."""
+    return str(next(_versions))
+
+
 def body(kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> dict[str, Any]:
     """An object of the kind in namespace `ns`, at generation 1, with a uid of its own."""
     return {
@@ -20,7 +25,7 @@ def body(kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> dict[st
             "namespace": "ns",
             "uid": f"uid-{next(_uids)}",
             "generation": 1,
-            "resourceVersion": str(next(_versions)),
+            "resourceVersion": next_version(),
             **metadata,
         },
         "spec": spec,
@@ -63,7 +68,7 @@ def pair(name: str, **metadata: Any) -> dict[str, Any]:
 def changed(old: dict[str, Any], *, spec: dict[str, Any] | None = None, **metadata: Any) -> Any:
     """The next version of the object, with a new generation if the spec changed."""
     new = copy.deepcopy(old)
-    new["metadata"].update({"resourceVersion": str(next(_versions)), **metadata})
+    new["metadata"].update({"resourceVersion": next_version(), **metadata})
     if spec is not None:
         new["spec"].update(spec)
         new["metadata"]["generation"] += 1

@@ -107,8 +107,9 @@ class ApiServer:
 
     def _store(self, key: ObjectKey, body: dict[str, Any], event: str) -> None:
         self.revision += 1
-        self.bodies[key] = body
-        self._tell(key.kind, event, body)
+        metadata = {**body["metadata"], "resourceVersion": str(self.revision)}
+        self.bodies[key] = {**body, "metadata": metadata}
+        self._tell(key.kind, event, self.bodies[key])
 
     def _remove(self, key: ObjectKey) -> None:
         self.revision += 1
@@ -122,9 +123,8 @@ class ApiServer:
     def put_status(self, ref: ObjectRef, status: Mapping[str, Any]) -> Body:
         """The status is stored."""
         key = self._key(ref)
-        body = {**self.bodies[key], "status": dict(status)}
-        self._store(key, body, "MODIFIED")
-        return body
+        self._store(key, {**self.bodies[key], "status": dict(status)}, "MODIFIED")
+        return self.bodies[key]
 
     def put_finalizers(self, ref: ObjectRef, add: Collection[str], remove: Collection[str]) -> None:
         """The finalizers are as asked for; who is being deleted and has none left is gone."""
