@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 import time
 from collections import Counter
 
@@ -21,6 +22,15 @@ WARM = 2
 """Passes before those that count: one sends, one sees what was made by hand after it."""
 PROXMOX = "zfs list -o name,volsize,origin,type,refquota -t volume,filesystem -d1 -Hp"
 """What Proxmox VE asks of a ZFS storage, and gives 10 s (PVE::Storage::ZFSPoolPlugin)."""
+SNAPSHOT_ALL = """
+args = ...
+root, name = args["argv"][1], args["argv"][2]
+all = {root}
+for child in zfs.list.children(root) do table.insert(all, child) end
+for _, each in ipairs(all) do assert(zfs.sync.snapshot(each .. "@" .. name) == 0) end
+"""
+LIMITS = "-t 100000000 -m 100000000"
+"""Instructions and bytes that a channel program may use: the most, zfs-program(8)."""
 LISTINGS = {"zfs list": "zfs list -r", "zfs list -o name": "zfs list -H -o name -r"}
 """The bare list as it is typed, and the one that prints no property."""
 NOTES = (
@@ -98,7 +108,10 @@ async def _prepare(core: BenchCore, place: Field, count: int, snapshots: int) ->
 
 
 def _snapshots(root: str, count: int) -> str:
-    each = f"zfs snapshot -r {root}@by-hand-$number; done"
+    """As `zfs snapshot -r` would, which takes 40 s for 500 on an emulated host."""
+    pool = root.partition("/")[0]
+    program = f"printf '%s' {shlex.quote(SNAPSHOT_ALL)} | zfs program {LIMITS} {pool} -"
+    each = f"{program} {root} by-hand-$number > /dev/null; done"
     return f"set -e; for number in $(seq {count}); do {each}"
 
 
