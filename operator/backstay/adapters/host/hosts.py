@@ -31,11 +31,12 @@ from backstay_host import protocol as wire
 IDLE_S = 150.0
 """Longer than a minute, the interval of the looks at a Site: a host in use stays connected."""
 DEADLINE_S = {
-    # Seconds the host may take. A survey of 17,000 snapshots takes one; a destroy can wait for a
-    # pool's free list; a claim waits up to 20 s for killed holders.
+    # Seconds the host may take. A survey of 17,000 snapshots takes one, but minutes where they are
+    # read from slow disks for the first time; a host that is gone is noticed by its heartbeats. A
+    # destroy can wait for a pool's free list; a claim waits up to 20 s for killed holders.
     "hello": 20.0,
     "claim": 45.0,
-    "survey": 120.0,
+    "survey": 600.0,
     "snapshot": 60.0,
     "create": 60.0,
     "prune": 180.0,
