@@ -42,20 +42,30 @@ class Listed:
     bookmarks: list[Point]
 
 
+@dataclass(slots=True)
+class _Known:
+    """A settled listing, until when it is used, and what was written since a snapshot of it."""
+
+    state: State
+    until: float
+    listed: Listed
+    written: tuple[str, int] | None = None
+
+
 class KnownPoints:
     """The newest listing of each dataset that is settled."""
 
     def __init__(self) -> None:
         """Nothing is known."""
-        self._known: dict[str, tuple[State, float, Listed]] = {}
+        self._known: dict[str, _Known] = {}
         self._swept = 0.0
 
     def find(self, dataset: str, state: State, now: float) -> Listed | None:
         """What a listing would say, if that is certain."""
         known = self._known.get(dataset)
-        if known is None or known[0] != state or now >= known[1]:
+        if known is None or known.state != state or now >= known.until:
             return None
-        return known[2]
+        return known.listed
 
     def keep(
         self, dataset: str, state: State, listed: Listed, *, wall_s: float, now: float
@@ -65,13 +75,29 @@ class KnownPoints:
         `wall_s` is the host's clock before the state was read, and the listing is younger than it.
         """
         if now >= self._swept + MAX_AGE_S:  # also of datasets that nobody asks for any more
-            self._known = {name: one for name, one in self._known.items() if now < one[1]}
+            self._known = {name: one for name, one in self._known.items() if now < one.until}
             self._swept = now
         settled = state.changed.isdecimal() and int(state.changed) + SETTLED_S <= int(wall_s)
         if settled:
-            self._known[dataset] = (state, now + MAX_AGE_S, listed)
+            self._known[dataset] = _Known(state, now + MAX_AGE_S, listed)
         else:
             self._known.pop(dataset, None)
+
+    def find_written(self, dataset: str, since: str) -> int | None:
+        """Bytes written since the snapshot, of a dataset whose listing was just found.
+
+        Only where nothing was written since its newest snapshot, as when it was kept: the dataset
+        equals that one, and what lies between two snapshots does not change.
+        """
+        known = self._known.get(dataset)
+        if known is None or known.written is None or known.written[0] != since:
+            return None
+        return known.written[1]
+
+    def keep_written(self, dataset: str, since: str, size_bytes: int) -> None:
+        """So many bytes were written since the snapshot, and none since the newest one."""
+        if (known := self._known.get(dataset)) is not None:
+            known.written = since, size_bytes
 
     def forget(self, datasets: Iterable[str]) -> None:
         """These are listed anew."""

@@ -218,13 +218,18 @@ class _Listing:
         """Bytes written since the newest snapshot of ours, for each dataset that has one."""
         pattern = re.compile(rf"backstay_\d{{8}}T\d{{6}}\.\d{{3}}Z_{re.escape(ours)}[0-9a-f]{{4}}")
         hidden: dict[str, list[str]] = {}
+        known = self.request.host.points
         for name, row in self.rows.items():
             snapshots = self.points["@"].get(name, [])
             since = next((s for s, _, _ in reversed(snapshots) if pattern.fullmatch(s)), None)
             if since is None:
                 continue
+            after_newest = parsing.number(row["written"])
+            told = known.find_written(name, since) if after_newest == 0 else None
             if snapshots[-1][0] == since:
-                self.written[name] = (since, parsing.number(row["written"]))
+                self.written[name] = (since, after_newest)
+            elif told is not None:
+                self.written[name] = (since, told)
             else:
                 hidden.setdefault(since, []).append(name)
         wanted = sorted(hidden)
@@ -243,6 +248,8 @@ class _Listing:
                 snapshot = since[row[0]]
                 written = parsing.number(row[1 + columns.index(snapshot)])
                 self.written[row[0]] = (snapshot, written)
+                if parsing.number(self.rows[row[0]]["written"]) == 0:
+                    self.request.host.points.keep_written(row[0], snapshot, written)
 
     def read_encryption(self) -> None:
         """Key status and IV sets of what is encrypted: raw streams are judged by them.

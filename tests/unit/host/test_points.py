@@ -141,3 +141,41 @@ def test_after_a_refusal_all_is_listed_anew(world: World) -> None:
         client.request("snapshot", {"targets": [], "snapshot": "x", "bookmarks": []})
     client.request("survey", _survey("tank/a"))
     assert len(_points_lists(world)) == 2
+
+
+def _written_lists(world: World) -> list[list[str]]:
+    return [c for c in world.argvs("list") if any("written@" in word for word in c)]
+
+
+@pytest.mark.rule("RPO truth")
+def test_what_lies_below_the_snapshots_of_others_is_asked_for_once(world: World) -> None:
+    """Where others take them every quarter of an hour, ours is seldom the newest."""
+    ours, settled = "backstay_20300101T000001.000Z_9f3a0000", "1700000000"
+
+    def put(name: str, written: int, below: int, changed: str = settled) -> None:
+        since = {ours: below + written}
+        world.put(name, type="volume", snapshots_changed=changed, written=written, since=since)
+
+    for name, written, below in (("tank/a", 0, 0), ("tank/b", 0, 22), ("tank/c", 5, 0)):
+        put(name, written, below)
+        world.put(f"{name}@{ours}")
+        world.put(f"{name}@theirs")
+    client = world.connect()
+
+    def told() -> dict[str, int]:
+        found = client.request("survey", _survey("tank/a", "tank/b", "tank/c"))
+        assert {d["since"] for d in found["datasets"]} == {ours}
+        return {d["name"]: d["written_since"] for d in found["datasets"]}
+
+    assert told() == {"tank/a": 0, "tank/b": 22, "tank/c": 5}
+    assert told() == {"tank/a": 0, "tank/b": 22, "tank/c": 5}
+    asked = [c[-3:] for c in _written_lists(world)]
+    assert [set(c) & {"tank/a", "tank/b", "tank/c"} for c in asked] == [
+        {"tank/a", "tank/b", "tank/c"},
+        {"tank/c"},
+    ]
+    put("tank/a", 7, 0)
+    assert told() == {"tank/a": 7, "tank/b": 22, "tank/c": 5}
+    put("tank/b", 0, 23, changed="1700000009")
+    world.put("tank/b@newer")
+    assert told() == {"tank/a": 7, "tank/b": 23, "tank/c": 5}
