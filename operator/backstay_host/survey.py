@@ -55,10 +55,10 @@ def hello(request: Request, _: Hello) -> HostFacts:
 def survey(request: Request, body: Survey) -> Surveyed:
     """A complete listing of the roots: datasets, snapshots, bookmarks, tokens, properties.
 
-    Processes: pools, sync, facts, points unless they are known (points.py), and `written@` where
-    someone else made the newest snapshot; twice the lists when some roots are recursive and others
-    are not; one more for all that is encrypted, and for each resume token. Before OpenZFS 2.3
-    facts are two lists.
+    Processes: pools, sync, facts, and, unless they are known (points.py), points and `written@`
+    where someone else made the newest snapshot; twice the lists when some roots are recursive and
+    others are not; one more for all that is encrypted, and for each resume token. Before OpenZFS
+    2.3 facts are two lists.
     """
     for root in body.roots:
         names.dataset(root.name)

@@ -71,6 +71,18 @@ def test_what_nobody_asks_for_any_more_is_forgotten() -> None:
     assert list(known._known) == ["tank/w"]
 
 
+def test_what_was_written_is_known_since_one_snapshot_and_of_one_listing() -> None:
+    known = _kept()
+    assert known.find_written("tank/v", "s") is None
+    known.keep_written("tank/v", "s", 7)
+    assert known.find_written("tank/v", "s") == 7
+    assert known.find_written("tank/v", "other") is None
+    known.keep("tank/v", STATE._replace(guid="9"), LISTED, wall_s=float(NOW), now=60.0)
+    assert known.find_written("tank/v", "s") is None
+    known.keep_written("tank/w", "s", 7)
+    assert known.find_written("tank/w", "s") is None
+
+
 # --- the program ----------------------------------------------------------------------------------
 
 
@@ -153,8 +165,8 @@ def test_what_lies_below_the_snapshots_of_others_is_asked_for_once(world: World)
     ours, settled = "backstay_20300101T000001.000Z_9f3a0000", "1700000000"
 
     def put(name: str, written: int, below: int, changed: str = settled) -> None:
-        since = {ours: below + written}
-        world.put(name, type="volume", snapshots_changed=changed, written=written, since=since)
+        facts = {"guid": ord(name[-1]), "written": written, "since": {ours: below + written}}
+        world.put(name, type="volume", snapshots_changed=changed, **facts)
 
     for name, written, below in (("tank/a", 0, 0), ("tank/b", 0, 22), ("tank/c", 5, 0)):
         put(name, written, below)
