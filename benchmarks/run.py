@@ -38,6 +38,7 @@ def arguments() -> argparse.Namespace:
     add("--stream-mib", type=int, default=512, help="new data in the one stream (stream)")
     add("--datasets", type=int, default=500, help="file systems of the tree (unchanged)")
     add("--snapshots", type=int, default=50, help="snapshots of each of them (unchanged)")
+    add("--proxmox", action="store_true", help="time its list beside a survey, too (unchanged)")
     add(
         "--tools",
         type=lambda text: text.split(","),

@@ -7,6 +7,7 @@ import asyncio
 import shlex
 import time
 from collections import Counter
+from typing import Any
 
 from backstay.domain.zfs import LINEAGE, SOURCE_GUID, Guid
 from backstay.plan.naming import lineage_id
@@ -41,8 +42,10 @@ NOTES = (
     "The replicas were copied by `zfs send -R` and given the names of their lineage by hand, "
     "because a first seed of so many takes an hour on emulated hosts; one pass of backstay has "
     "sent its own point to all of them. Their other snapshots were made by hand on either side.",
-    "Beside `" + PROXMOX + "`, asked again and again at both hosts: a pass right after new "
-    "connections, which reads every snapshot. The slowest of all is given.",
+)
+BESIDE = (
+    f"Beside `{PROXMOX}`, asked again and again at both hosts: a pass right after new connections, "
+    "which reads every snapshot. The slowest of all is given."
 )
 
 
@@ -68,7 +71,9 @@ async def measure(arguments: argparse.Namespace) -> Result:
             for number in range(1, arguments.rounds + 1):
                 result.rounds += [await _bare(tool, place, number) for tool in LISTINGS]
                 result.rounds.append(await _pass(core, number))
-            result.rounds.append(await _beside(core, place))
+            if arguments.proxmox:
+                result.rounds.append(await _beside(core, place))
+                result.notes.append(BESIDE)
         finally:
             await core.hang_up()
         _conclude(result)
@@ -232,16 +237,7 @@ def _conclude(result: Result) -> None:
                 f"{seconds(took)} to {seconds(theirs)}",
             )
         )
-    (proxmox,) = [n for n in result.rounds if n["tool"] == "proxmox"]
-    alone, worst = proxmox["alone"], max(proxmox["beside"])
-    result.figures.append(
-        Figure(
-            "`zfs list` of Proxmox, beside a pass that reads all snapshots "
-            f"({proxmox['pass']:.0f} s), to alone; it gives up after 10 s",
-            f"{worst / median(alone):.2f} ×",
-            f"{worst:.1f} s to {seconds(alone)}",
-        )
-    )
+    result.figures += [_of_proxmox(n) for n in result.rounds if n["tool"] == "proxmox"]
     surveys = {name for n in ours for name in n["hosts"]}
     result.tables["Where a pass spends its time (medians, both hosts at once)"] = [
         {
@@ -249,3 +245,13 @@ def _conclude(result: Result) -> None:
             "own": median([n["seconds"] - max(n["hosts"].values()) for n in ours]),
         }
     ]
+
+
+def _of_proxmox(told: dict[str, Any]) -> Figure:
+    alone, worst = told["alone"], max(told["beside"])
+    return Figure(
+        "`zfs list` of Proxmox, beside a pass that reads all snapshots "
+        f"({told['pass']:.0f} s), to alone; it gives up after 10 s",
+        f"{worst / median(alone):.2f} ×",
+        f"{worst:.1f} s to {seconds(alone)}",
+    )
