@@ -24,10 +24,7 @@ KIND_NAMES = tuple(model.info.kind for model in KINDS)
 # Ten minutes bound how long a missed event stays unnoticed; a LIST of 10,000 objects takes 6 s.
 HEAL_EVERY_S = 600.0
 HEAL_RETRY_S = 5.0
-RELIST_CALM_S = 30.0
-"""What vanishes unseen has no finalizer of ours; after a start, passes come before a LIST."""
-AFTER_PASSES_S = 30.0
-"""So long a new leader leaves pairs with what their last leader said, unless a pass is sooner."""
+RELIST_CALM_S = 5.0
 AT_A_TIME = 100
 """Objects of a LIST that are parsed before others get their turn: ten milliseconds."""
 
@@ -139,17 +136,13 @@ class Edge:
     def ring_all(self, now_s: float) -> None:
         """Every known object is due: a new leader knows nothing of what was done.
 
-        The routes first: 10,000 pairs take ten seconds, and are judged by what a pass has seen,
-        which rings them. A host that cannot be reached must not put that off for long.
+        The routes first: 10,000 objects take ten seconds, and are judged by what a pass has seen.
         """
         for route in self._begun_routes():
             self._bells.due_at(route, now_s)
         for kind in KIND_NAMES:
             for entry in self._registry.entries(kind):
-                if _awaits_pass(entry):
-                    self._bells.due_at(entry.key, now_s + AFTER_PASSES_S)
-                else:
-                    self._bells.ring(entry.key)
+                self._bells.ring(entry.key)
 
     def _begun_routes(self) -> list[Route]:
         """The routes of pairs that we, or who led before, have begun."""
@@ -186,13 +179,6 @@ class Edge:
                 return protectionpolicy.concerned(entry, self._registry)
             case _:
                 return replicationpair.concerned(entry, self._registry)
-
-
-def _awaits_pass(entry: Entry) -> bool:
-    """Whether it is a pair that a leader has begun and a pass is to serve."""
-    if entry.deleting or FINALIZER not in entry.finalizers:
-        return False
-    return isinstance(entry.value, ReplicationPair) and not entry.value.spec.suspend
 
 
 def _to_interrupt(before: Entry | None, after: Entry | None) -> tuple[Route, ...]:
