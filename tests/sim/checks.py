@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from backstay.domain.zfs import LINEAGE
+from backstay.domain.zfs import LINEAGE, SOURCE_GUID
 from backstay.plan.naming import snapshot_time
 from fakes import truths
 from fakes.world import FakeHost
@@ -256,14 +256,20 @@ class PoolChecks:
         newest = there.snapshots[-1].guid if there.snapshots else None
         prefix = f"backstay_{there.properties.get(LINEAGE)}_"
         own = {m.guid for m in here.bookmarks if m.name.startswith(prefix)}
+        # What it is a replica of has another name now: a stream of that one may be on its way.
+        moved_on = str(here.guid) != there.properties.get(SOURCE_GUID) in self._guids_at_source()
         return _Link(
             ends=(here.guid, there.guid),
             in_step=newest in points & own,
             shared=bool(held & points),
             proven=bool(held & marks),
-            frozen=_frozen(there, marks) if there.snapshots else None,
+            frozen=_frozen(there, marks) if there.snapshots and not moved_on else None,
             replica=_held(there),
         )
+
+    def _guids_at_source(self) -> set[str]:
+        pools = self.estate.a.pools.values()
+        return {str(dataset.guid) for pool in pools for dataset in pool.datasets.values()}
 
     def _exists(self, name: str) -> bool:
         return any(
