@@ -38,11 +38,13 @@ class _Trouble:
 class Look:
     """When a pair's last pass over a route began, and whether its point is newer since.
 
-    `rest_s`: for how long from then on it is not tried again, because a side was not seen.
+    `is_first`: this leader had not passed it before. `rest_s`: for how long from then on it is not
+    tried again, because a side was not seen.
     """
 
     began_s: float
     has_news: bool
+    is_first: bool = False
     rest_s: float = 0.0
 
 
@@ -89,7 +91,7 @@ class Book:
             self.states[key] = self._on_route.setdefault(route, {})[state.key] = state
             new = (state.point, state.as_of)
             is_same = before is not None and (before.point, before.as_of) == new
-            self.looks[key] = Look(began_s, has_news=not is_same, rest_s=rest_s)
+            self.looks[key] = Look(began_s, not is_same, is_first=before is None, rest_s=rest_s)
 
     def _rest_s(self, route: Route, has_problem: bool) -> float:
         if not has_problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -190,7 +191,8 @@ class Shares:
         | had a side that was not seen              | some seconds after that pass began, longer |
         |                                           | each time, but no more than its interval   |
         | is in conflict, or the pass brought nothing | a minute after it began                  |
-        | has a newer point                         | an interval after that point or that pass  |
+        | has a newer point                         | an interval after that point or that pass, |
+        |                                           | after its first pass a part of one         |
         | has a failed member                       | when its pause ends, if that is earlier    |
         """
         key = (pair.key, route)
@@ -204,8 +206,9 @@ class Shares:
             return min(look.rest_s, pair.interval_s) - since
         wait = min(LOOK_S, pair.interval_s) - since
         if look.has_news and state.point is not None and not any(m.conflict for m in state.members):
+            interval_s = pair.interval_s * (_part(route) if look.is_first else 1.0)
             # A wall clock that was set back must not put the next pass off.
-            wait = pair.interval_s - max(_age_s(state, now), since)
+            wait = interval_s - max(_age_s(state, now), since)
         retry_at_s = self.book.retry_at_s(route, pair.key, look.began_s)
         return wait if retry_at_s is None else min(wait, retry_at_s - now_s)
 
@@ -234,6 +237,11 @@ class Shares:
 def _upwards(dataset: str) -> list[str]:
     parts = dataset.split("/")
     return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
+def _part(route: Route) -> float:
+    """From 0 to 1, another one for each route: all begin at once, and must not stay in step."""
+    return zlib.crc32(str(route).encode()) / 2**32
 
 
 def _age_s(state: PairState, now: datetime) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from backstay.controllers.book import Book
 from backstay.controllers.hosts import HostFinder
 from backstay.controllers.registry import Registry
 from backstay.controllers.shares import Shares
-from backstay.domain.pairs import HostKey, Route
+from backstay.domain.pairs import HostKey, PairState, Point, Route
+from backstay.domain.zfs import Guid
 from backstay.plan import claims
 from backstay.plan.resolve import ResolvedPair, resolve_pair
 from backstay.ports.host import Endpoint, HostPort
@@ -22,6 +24,8 @@ from fakes.kube import FakeKube
 from fakes.objects import changed, pair, policy, site
 
 PAIRS, SITES = 2000, 10
+INTERVAL_S = 150.0
+"""Of the policy: half of its RPO."""
 ROUTES = [(a, b) for a in range(SITES) for b in range(SITES)]
 
 
@@ -54,6 +58,18 @@ def shares_of(*bodies: dict[str, Any]) -> Shares:
         registry.put(body["kind"], body)
     finder = HostFinder(registry, FakeKube(), NoHosts(), lambda: 1, FakeClock())
     return Shares(registry, finder, Book(), "0badcafe")
+
+
+def confirmed(key: str, now: datetime) -> PairState:
+    """What a pass finds that has confirmed a point as of now."""
+    return PairState(
+        key=key,
+        members=(),
+        point=Point(snapshot="s", guid=Guid(1), at=START),
+        as_of=now,
+        source_seen=True,
+        target_seen=True,
+    )
 
 
 def names(shares: Shares, on: Route) -> list[str]:
@@ -218,6 +234,29 @@ def test_what_is_on_the_route_is_the_pair_as_edited() -> None:
     (after,) = shares.on_route(route(1, 1))
     assert isinstance(before, ResolvedPair)
     assert (before.rpo_s, after.rpo_s) == (300, 600)
+
+
+def test_routes_that_begin_together_part_and_then_keep_their_interval() -> None:
+    """A leader begins with all routes at once; in step they would wait for each other for ever."""
+    sites = [site(f"{side}{n}") for side in "ab" for n in range(SITES)]
+    pairs = [pair_on(n, a, b) for n, (a, b) in enumerate(ROUTES)]
+    shares = shares_of(policy(), *sites, *pairs)
+
+    def next_after_a_pass(on: Route, at_s: float) -> float:
+        now = START + timedelta(seconds=at_s)
+        share = shares.due(on, now, at_s)
+        assert share is not None
+        shares.book.record(on, [confirmed(task.key, now) for task in share.task.pairs], at_s)
+        shares.passed(on, share)
+        again = shares.next_due(on, now, at_s)
+        assert again is not None
+        return again.in_s
+
+    first = {on: next_after_a_pass(on, 0.0) for on in (route(a, b) for a, b in ROUTES)}
+    assert max(first.values()) <= INTERVAL_S
+    assert {int(in_s / INTERVAL_S * 10) for in_s in first.values()} == set(range(10))
+    for on, in_s in first.items():
+        assert next_after_a_pass(on, in_s) == INTERVAL_S
 
 
 def test_a_pass_knows_what_else_is_asked_of_its_source_host() -> None:
