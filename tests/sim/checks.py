@@ -256,20 +256,26 @@ class PoolChecks:
         newest = there.snapshots[-1].guid if there.snapshots else None
         prefix = f"backstay_{there.properties.get(LINEAGE)}_"
         own = {m.guid for m in here.bookmarks if m.name.startswith(prefix)}
-        # What it is a replica of has another name now: a stream of that one may be on its way.
-        moved_on = str(here.guid) != there.properties.get(SOURCE_GUID) in self._guids_at_source()
         return _Link(
             ends=(here.guid, there.guid),
             in_step=newest in points & own,
             shared=bool(held & points),
             proven=bool(held & marks),
-            frozen=_frozen(there, marks) if there.snapshots and not moved_on else None,
+            frozen=_frozen(there, self._marks_for(there, here)) if there.snapshots else None,
             replica=_held(there),
         )
 
-    def _guids_at_source(self) -> set[str]:
-        pools = self.estate.a.pools.values()
-        return {str(dataset.guid) for pool in pools for dataset in pool.datasets.values()}
+    def _marks_for(self, replica: FakeDataset, namesake: FakeDataset) -> set[int]:
+        """The points of the source that it is a replica of, else of that which has its name.
+
+        When two sources swap their names, a stream that was begun before comes to its end in a
+        replica whose name is already another one's.
+        """
+        wanted = replica.properties.get(SOURCE_GUID)
+        own = namesake
+        for pool in self.estate.a.pools.values():
+            own = next((d for d in pool.datasets.values() if str(d.guid) == wanted), own)
+        return {s.guid for s in own.snapshots} | {m.guid for m in own.bookmarks}
 
     def _exists(self, name: str) -> bool:
         return any(
