@@ -32,8 +32,6 @@ RPO_S = 300.0
 SETTLE_S = 310.0
 """By then each route has had three passes, which is what `Achievable` is measured from: its turn is
 the last that a start causes."""
-OTHERS_MIN = 3.0
-"""Steady minutes of the smaller sizes, which only show the growth."""
 EVERY_S = 30.0
 """So often the metrics are scraped, as a Prometheus would; what that costs is counted in."""
 KINDS = {
@@ -79,8 +77,7 @@ def _measure(arguments: argparse.Namespace) -> Result:
         notes=[*NOTES],
     )
     for pairs in sizes:
-        minutes = arguments.minutes if pairs == max(sizes) else min(arguments.minutes, OTHERS_MIN)
-        result.rounds.append(asdict(_one(pairs, minutes, arguments)))
+        result.rounds.append(asdict(_one(pairs, arguments)))
     _conclude(result)
     return result
 
@@ -109,7 +106,7 @@ class Run:
 # --- one size -------------------------------------------------------------------------------------
 
 
-def _one(pairs: int, minutes: float, arguments: argparse.Namespace) -> Run:
+def _one(pairs: int, arguments: argparse.Namespace) -> Run:
     run = Run(pairs, load_before=machine.load())
     with tempfile.TemporaryDirectory() as folder, api.private_controlplane() as plane:
         place = Path(folder)
@@ -127,7 +124,7 @@ def _one(pairs: int, minutes: float, arguments: argparse.Namespace) -> Run:
             try:
                 _from_nothing(run, operator, place, plan)
                 _again(run, operator, place, plan)
-                _watch(run, operator, plan, minutes * 60)
+                _watch(run, operator, plan, arguments.minutes * 60)
             except Exception:
                 print(operator.process.tail(40))
                 raise
