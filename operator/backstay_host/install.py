@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ def run(arguments: Sequence[str]) -> int:
         new.chmod(0o755)
         new.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink()  # what a full disk has cut short
         raise Refused("NoRights", f"cannot write {path}: {error}; run it as root") from error
     sys.stdout.write(f"{path} is installed, compiled for Python {sys.version.split()[0]}\n")
     sys.stdout.flush()

@@ -87,7 +87,8 @@ class KnownPoints:
         """Bytes written since the snapshot, of a dataset whose listing was just found.
 
         Only where nothing was written since its newest snapshot, as when it was kept: the dataset
-        equals that one, and what lies between two snapshots does not change.
+        equals that one, and what lies between two snapshots does not change. What came while it was
+        read may be counted in, which is too much and never too little.
         """
         known = self._known.get(dataset)
         if known is None or known.written is None or known.written[0] != since:

@@ -225,10 +225,9 @@ class _Listing:
             if since is None:
                 continue
             after_newest = parsing.number(row["written"])
-            told = known.find_written(name, since) if after_newest == 0 else None
             if snapshots[-1][0] == since:
                 self.written[name] = (since, after_newest)
-            elif told is not None:
+            elif after_newest == 0 and (told := known.find_written(name, since)) is not None:
                 self.written[name] = (since, told)
             else:
                 hidden.setdefault(since, []).append(name)

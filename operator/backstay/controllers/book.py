@@ -91,7 +91,9 @@ class Book:
             self.states[key] = self._on_route.setdefault(route, {})[state.key] = state
             new = (state.point, state.as_of)
             is_same = before is not None and (before.point, before.as_of) == new
-            self.looks[key] = Look(began_s, not is_same, is_first=before is None, rest_s=rest_s)
+            self.looks[key] = Look(
+                began_s, has_news=not is_same, is_first=before is None, rest_s=rest_s
+            )
 
     def _rest_s(self, route: Route, has_problem: bool) -> float:
         if not has_problem:

@@ -96,6 +96,33 @@ async def test_written_counts_since_the_newest_snapshot_that_we_made(world: Cont
     assert changed.written_since.size_bytes >= MIB
 
 
+@pytest.mark.rule("RPO truth")
+async def test_what_is_known_below_snapshots_of_others_hides_nothing(world: ContractWorld) -> None:
+    """What was asked for and has settled is not asked for again (points.py)."""
+    story = Story(world)
+    member = await story.member("d0")
+    (point,) = await story.point(member)
+
+    async def written() -> int:
+        (found,) = await story.look(story.source, member.source, sync=True)
+        assert found is not None
+        assert found.written_since is not None
+        assert found.written_since.snapshot == point.name
+        assert found.written_since.size_bytes is not None
+        return found.written_since.size_bytes
+
+    await world.source.snapshot(f"{member.source}@foreign")
+    await asyncio.sleep(SETTLED_S + 0.5)
+    assert [await written(), await written()] == [0, 0]
+    await world.source.write(member.source, MIB)
+    assert await written() >= MIB
+    await world.source.snapshot(f"{member.source}@later")
+    assert await written() >= MIB
+    await asyncio.sleep(SETTLED_S + 0.5)
+    first, again = await written(), await written()
+    assert first == again >= MIB
+
+
 async def test_only_properties_of_the_dataset_itself_are_told(world: ContractWorld) -> None:
     root = world.source.root
     await world.source.create(f"{root}/p")
