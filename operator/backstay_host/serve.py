@@ -50,7 +50,7 @@ BEAT_EVERY_S = 3.0
 TICK_S = 0.1
 END_PATIENCE_S = 5.0
 _STUCK_S = 3.0
-_MAX_WAITING = 32  # each may be as large as a frame; the operator sends eight at once
+_MAX_WAITING = 32  # each may be as large as a frame; the operator sends one at a time
 _KEEPS_POINTS = protocol.READ_ONLY | {"claim", "snapshot", "prune", "create", "ticket", "cancel"}
 """After these `KnownPoints` still knows: what they change is told by ZFS or forgotten by them."""
 _MAX_DEADLINE_S = 24 * 3600.0

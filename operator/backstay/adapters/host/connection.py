@@ -33,8 +33,9 @@ GREETING_S = 60.0
 GRACE_S = 5.0
 """The host's own deadline comes first; so much later the connection is given up."""
 GOODBYE_S = 5.0
-MAX_REQUESTS = 8
-"""At once on one connection: reads may overlap, the host orders what must not."""
+SILENT_S = 30.0
+"""No frame for so long, ten heartbeats: the host program stands still. By then it has no Lease any
+more either, and ends itself once it goes on (`FIRST_BEAT_S`)."""
 
 Listener: TypeAlias = Callable[[Mapping[str, Any]], None]
 """Gets the `progress` and `ended` frames of one ticket."""
@@ -60,8 +61,11 @@ class Connection:
         self._remaining_s = remaining_s
         self._pending: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._listeners: dict[str, Listener] = {}
-        self._slots = asyncio.Semaphore(MAX_REQUESTS)
+        self._turn = asyncio.Lock()
+        """A host serves one request at a time: waiting for it here takes nothing of a deadline."""
+        self._serving = ""
         self._sending = asyncio.Lock()
+        self._heard_s = _now_s()
         self._next_id = 0
         self._lost: BackstayError | None = None
         self._reader = asyncio.create_task(self._read())
@@ -76,34 +80,60 @@ class Connection:
         """Requests that wait for an answer."""
         return len(self._pending)
 
-    async def request(self, message: Mapping[str, Any], deadline_s: float) -> Answer:
-        """The answer to one request.
+    async def request(
+        self, message: Mapping[str, Any], deadline_s: float, *, patience_s: float | None = None
+    ) -> Answer:
+        """The answer to one request, which its host has so many seconds for once it is its turn.
 
         Raises by the reason that the host gave; `Unreachable` when the connection was lost, so
-        that the outcome is unknown; `Waiting` (Timeout) past the deadline, which also ends the
-        connection, for a host that misses its own deadline is not to be trusted with more.
+        that the outcome is unknown; `Waiting` (Timeout) past the deadline, or when its turn did not
+        come within `patience_s`. A host that is silent, too, loses its connection; one that is
+        heard carries on with what it streams, and refuses by itself what comes to its turn late.
         """
-        async with self._slots:
+        name = str(message["request"])
+        await self._take_turn(name, patience_s)
+        try:
             if self._lost is not None:
                 raise self._lost
-            self._next_id += 1
-            number = self._next_id
-            answer = asyncio.get_running_loop().create_future()
-            self._pending[number] = answer
-            frame = {"id": number, **message, "deadlineS": deadline_s}
-            try:
-                async with asyncio.timeout(deadline_s + GRACE_S):
-                    await self._send(frame)
-                    return _answer(self.name, await answer)
-            except TimeoutError:
-                self._give_up(Unreachable(reasons.UNREACHABLE, f"{self.name} fell silent"))
-                await self._child.end()
-                raise Waiting(
-                    reasons.TIMEOUT,
-                    f"{self.name} did not answer `{message['request']}` within {deadline_s:.0f} s",
-                ) from None
-            finally:
-                self._pending.pop(number, None)
+            self._serving = name
+            return await self._exchange(message, deadline_s)
+        except TimeoutError:
+            said = f"{self.name} did not answer `{name}` within {deadline_s:.0f} s"
+            raise Waiting(reasons.TIMEOUT, said) from None
+        finally:
+            self._turn.release()
+
+    async def _take_turn(self, name: str, patience_s: float | None) -> None:
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Waiting(
+                reasons.TIMEOUT,
+                f"{self.name} is busy with `{self._serving}`: `{name}` had no turn within "
+                f"{patience_s:.0f} s",
+            ) from None
+
+    async def _exchange(self, message: Mapping[str, Any], deadline_s: float) -> Answer:
+        self._next_id += 1
+        number = self._next_id
+        answer = asyncio.get_running_loop().create_future()
+        self._pending[number] = answer
+        try:
+            async with asyncio.timeout(deadline_s + GRACE_S):
+                await self._send({"id": number, **message, "deadlineS": deadline_s})
+                while not answer.done():
+                    await asyncio.wait({answer}, timeout=SILENT_S / 10)
+                    await self._end_if_silent()
+                return _answer(self.name, answer.result())
+        finally:
+            self._pending.pop(number, None)
+
+    async def _end_if_silent(self) -> None:
+        if _now_s() - self._heard_s > SILENT_S:
+            said = f"{self.name} fell silent: nothing came for {SILENT_S:.0f} s"
+            self._give_up(Unreachable(reasons.UNREACHABLE, said))
+            await self._child.end()
 
     def listen(self, ticket: str, listener: Listener) -> None:
         """From now on the frames of this ticket go to `listener`."""
@@ -149,7 +179,9 @@ class Connection:
                 size = int.from_bytes(await stdout.readexactly(4), "big")
                 if size > MAX_FRAME_BYTES:
                     raise ProtocolError(f"a frame of {size} bytes")
-                await self._dispatch(decode_message(await stdout.readexactly(size)))
+                message = decode_message(await stdout.readexactly(size))
+                self._heard_s = _now_s()
+                await self._dispatch(message)
         except (asyncio.IncompleteReadError, ConnectionError):
             code = await self._child.wait()
             said = self._child.stderr.strip().splitlines()[-1:]
@@ -198,6 +230,10 @@ class Connection:
                 waiting.set_exception(why)
         for listener in list(self._listeners.values()):
             listener({"lost": why})
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _answer(name: str, message: Mapping[str, Any]) -> Answer:

@@ -55,6 +55,8 @@ DEADLINE_S = {
     "ticket": 60.0,
     "cancel": 45.0,
 }
+PATIENCE_S = {"hello": 20.0}
+"""How long a request waits for those before it at its host: a greeting would be old by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +277,9 @@ class OpenSshHost(RoleRequests):
             "dryRun": dry_run,
             "body": wire.to_json(body),
         }
-        return await connection.request(message, DEADLINE_S[request])
+        return await connection.request(
+            message, DEADLINE_S[request], patience_s=PATIENCE_S.get(request)
+        )
 
     async def take_over(self, writers: Mapping[str, str]) -> tuple[RootState, ...]:
         """See `RolePort`."""

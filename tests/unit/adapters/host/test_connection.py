@@ -93,14 +93,16 @@ async def test_only_noise_and_an_end_is_no_host_program(bench: Bench) -> None:
     assert error.value.reason == "ProtocolError"
 
 
-async def test_answers_find_their_requests_in_any_order(bench: Bench) -> None:
+async def test_answers_find_their_requests(bench: Bench) -> None:
     host = bench.host(
         """
 greet()
-frames = [get() for _ in range(3)]
-for frame in reversed(frames):
+for _ in range(3):
+    frame = get()
     roots = [root["name"] for root in frame["body"]["roots"]]
-    answer(frame, {"datasets": [], "pools": [], "absent": roots, "proxmox_paths": [], "busy": []})
+    said = {"datasets": [], "pools": [], "absent": roots, "proxmox_paths": [], "busy": []}
+    answer({"id": frame["id"] - 1}, {})  # late, nobody waits for it any more
+    answer(frame, said)
 polite(get())
 """
     )
@@ -150,7 +152,7 @@ async def test_items_that_failed_are_told_one_by_one(bench: Bench) -> None:
 
 
 async def test_a_lost_connection_fails_all_that_wait(bench: Bench) -> None:
-    host = bench.host("greet()\n[get() for _ in range(3)]\nos._exit(3)")
+    host = bench.host("greet()\nget()\nos._exit(3)")
     request = SurveyRequest(roots=(), sync=False)
     outcomes = await asyncio.gather(
         *(host.survey(request) for _ in range(3)), return_exceptions=True
@@ -161,17 +163,68 @@ async def test_a_lost_connection_fails_all_that_wait(bench: Bench) -> None:
 
 @pytest.mark.rule("Deadlines")
 @pytest.mark.fault("half-open line, or all packets lost for minutes")
-async def test_a_host_that_misses_its_deadline_is_given_up(
+async def test_a_host_that_falls_silent_is_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = bench.host("greet()\nget()\ntime.sleep(60)")
+    async with host.connected():
+        monkeypatch.setattr(connection, "SILENT_S", 0.2)
+        with pytest.raises(Unreachable, match="fell silent"):
+            await host.survey(SurveyRequest(roots=(), sync=False))
+    assert not host.is_connected
+
+
+BUSY = """
+greet()
+def beat():
+    while True:
+        put({"beat": "n"})
+        time.sleep(0.05)
+threading.Thread(target=beat, daemon=True).start()
+while True:
+    frame = get()
+    if "id" not in frame:
+        continue
+    if frame["request"] == "survey":
+        time.sleep(1.0)
+        answer(frame, {"datasets": [], "pools": [], "absent": [], "proxmox_paths": [], "busy": []})
+    else:
+        polite(frame)
+        answer(frame, facts())
+"""
+
+
+@pytest.mark.rule("Deadlines")
+@pytest.mark.rule("Isolation")
+async def test_a_request_past_its_deadline_takes_nothing_else_along(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "GRACE_S", 0.0)
-    host = bench.host("greet()\nget()\ntime.sleep(60)")
-    async with host.connected():
-        monkeypatch.setitem(hosts.DEADLINE_S, "survey", 0.0)
+    host = bench.host(BUSY)
+    async with host.connected() as there:
+        monkeypatch.setitem(hosts.DEADLINE_S, "survey", 0.1)
         with pytest.raises(Waiting) as error:
             await host.survey(SurveyRequest(roots=(), sync=False))
-    assert error.value.reason == "Timeout"
-    assert not host.is_connected
+        assert error.value.reason == "Timeout"
+        assert host.is_connected
+        assert (await host.hello()).uid == 0
+        assert there.is_open
+
+
+@pytest.mark.rule("Deadlines")
+async def test_a_greeting_does_not_end_the_survey_that_it_waits_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(hosts.DEADLINE_S, "hello", 0.3)
+    monkeypatch.setitem(hosts.PATIENCE_S, "hello", 0.3)
+    host = bench.host(BUSY)
+    async with host.connected():
+        survey = asyncio.create_task(host.survey(SurveyRequest(roots=(), sync=False)))
+        await asyncio.sleep(0.1)
+        with pytest.raises(Waiting, match="busy with `survey`: `hello` had no turn"):
+            await host.hello()
+        assert not (await survey).datasets
+        assert (await host.hello()).uid == 0, "it has its whole deadline once it is its turn"
 
 
 @pytest.mark.parametrize("broken", ['b"\\xff\\xff\\xff\\xff"', '(5).to_bytes(4, "big") + b"not j"'])
