@@ -10,7 +10,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
@@ -207,15 +207,17 @@ class Cycle:
     async def _prune(self) -> None:
         """What could not go is said at its dataset, all of a side when its request failed.
 
-        What others hold, clone or use is passed over: they have a right to.
+        What others hold, clone or use is passed over: they have a right to. Both sides are read
+        anew first: streams took their time, in which somebody may have rolled back either one, and
+        what was history before is the last common point now (rule *Pruning keeps the chain*).
         """
-        plan = plan_pruning(self.seen)
-        if shared := shared_with_neighbours(touched_sources(plan, self.seen), self.seen.task):
-            async with self.pruning:
-                await self._look_at_sources(shared)
-                plan = plan_pruning(self.seen)
-                done = await prune_sides(self.hands, plan.source, plan.target)
-        else:
+        sources = touched_sources(plan_pruning(self.seen), self.seen)
+        if not sources:
+            return
+        shared = shared_with_neighbours(sources, self.seen.task)
+        async with self.pruning if shared else nullcontext():
+            await self._look_at_members(sources)
+            plan = plan_pruning(self.seen)
             done = await prune_sides(self.hands, plan.source, plan.target)
         sides = ((self.hands.source, plan.source), (self.hands.target, plan.target))
         for name, why in done.failures.items():
@@ -254,6 +256,14 @@ class Cycle:
                 return
             self.hooks.failed(missing[0], why)
             self.failures[missing[0].target_dataset] = why
+
+    async def _look_at_members(self, sources: frozenset[str]) -> None:
+        targets = tuple(m.target for m in self.seen.members if m.source in sources)
+        source, target = await asyncio.gather(
+            confirm_targets(self.seen.source, self.hands.source, tuple(sources)),
+            self._read_target(targets),
+        )
+        self._look_again(source=source, target=target)
 
     async def _look_at_sources(self, datasets: tuple[str, ...]) -> None:
         """Another route may have pruned what we just sent, or be sending what we would prune."""
