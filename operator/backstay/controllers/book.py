@@ -72,6 +72,8 @@ class Book:
     """What streams beside passes have brought since the pair's last pass that saw both sides."""
     alone_at: dict[tuple[str, Route], float] = field(default_factory=dict)
     """When the last set was taken that could not be sent, because the target was not seen."""
+    turned_at: dict[tuple[str, Route], float] = field(default_factory=dict)
+    """When the last pass began that was the pair's turn for new points and saw both sides."""
     underway: Underway = field(default_factory=Underway)
     _on_route: dict[Route, dict[str, PairState]] = field(default_factory=dict)
     """The same states by route: a pass must not look at those of all others."""
@@ -240,6 +242,7 @@ class Book:
         self.lineages = {k: v for k, v in self.lineages.items() if k[0] != pair}
         self.moved = {k: v for k, v in self.moved.items() if k[0] != pair}
         self.alone_at = {k: v for k, v in self.alone_at.items() if k[0] != pair}
+        self.turned_at = {k: v for k, v in self.turned_at.items() if k[0] != pair}
         self._troubles = {k: v for k, v in self._troubles.items() if v.member[0] != pair}
         self.served = {k: v for k, v in self.served.items() if not k.startswith(f"{pair} ")}
         self.active_site.pop(pair, None)
@@ -252,6 +255,7 @@ class Book:
         self.lineages.clear()
         self.moved.clear()
         self.alone_at.clear()
+        self.turned_at.clear()
         self.served.clear()
         self.active_site.clear()
         self._troubles.clear()

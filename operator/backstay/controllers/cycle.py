@@ -101,6 +101,8 @@ class Cycle:
     """Dataset of either side → why something of it is still there that was to go."""
     moved: dict[str, Moved] = field(default_factory=dict)
     """By pair: its last transfer that has ended."""
+    _confirmed: frozenset[str] = frozenset()
+    """Replicas that were read after the streams of this pass."""
 
     async def run(self) -> None:
         """Every stage was planned from the newest listing and carried out.
@@ -187,6 +189,7 @@ class Cycle:
         log.info("sending", route=str(self.route), members=len(sent))
         outcomes = await self._send(pipes)
         self._look_again(target=await self._read_target(sent))
+        self._confirmed = frozenset(sent)
         for pipe, outcome in zip(pipes, outcomes, strict=True):
             self._judge(pipe, outcome)
 
@@ -258,7 +261,9 @@ class Cycle:
             self.failures[missing[0].target_dataset] = why
 
     async def _look_at_members(self, sources: frozenset[str]) -> None:
-        targets = tuple(m.target for m in self.seen.members if m.source in sources)
+        """The sources and their replicas are known as they are now."""
+        replicas = {m.target for m in self.seen.members if m.source in sources}
+        targets = tuple(replicas - self._confirmed)
         source, target = await asyncio.gather(
             confirm_targets(self.seen.source, self.hands.source, tuple(sources)),
             self._read_target(targets),

@@ -40,6 +40,8 @@ class RouteShare:
 
     task: RouteTask
     marks: dict[str, tuple[object, ...]]
+    turns: dict[str, float]
+    """Pair whose turn for new points it is → since when, in seconds of the monotonic clock."""
 
 
 class Shares:
@@ -86,8 +88,13 @@ class Shares:
         horizon = max(self.book.mean_duration_s(route), SOONEST_S)
         ripe = {r.key for r in resolved if self._wait_s(r, route, now, now_s) <= horizon}
         chosen = [r for r in resolved if r.key in ripe or (ripe and self._is_unseen(r.key, route))]
+        turns = {r.key: now_s for r in chosen if self._is_turn(r, route, now_s + horizon)}
         tasks = tuple(
-            replace(r.shares[route], quarantined=self.book.quarantined(route, r.key))
+            replace(
+                r.shares[route],
+                quarantined=self.book.quarantined(route, r.key),
+                resting=frozenset() if r.key in turns else self._resting(r, route, now),
+            )
             for r in chosen
         )
         return RouteShare(
@@ -101,6 +108,7 @@ class Shares:
                 chained=self._chained(route, tasks),
             ),
             marks={r.key: self._mark(r.key) for r in chosen},
+            turns=turns,
         )
 
     def neighbours(self, route: Route, served: Collection[str]) -> tuple[PairTask, ...]:
@@ -154,6 +162,8 @@ class Shares:
         for key, mark in share.marks.items():
             self.book.served[f"{key} {route}"] = mark
             state = self.book.states.get((key, route))
+            if key in share.turns and state is not None and state.problem is None:
+                self.book.turned_at[key, route] = share.turns[key]
             if state is not None and state.problem and state.problem.reason == Reason.KEY_REFUSED:
                 self.finder.refused(route.source)
                 self.finder.refused(route.target)
@@ -211,6 +221,27 @@ class Shares:
             wait = interval_s - max(_age_s(state, now), since)
         retry_at_s = self.book.retry_at_s(route, pair.key, look.began_s)
         return wait if retry_at_s is None else min(wait, retry_at_s - now_s)
+
+    def _is_turn(self, pair: ResolvedPair, route: Route, until_s: float) -> bool:
+        """Whether its interval is over by then, however often it was looked at since.
+
+        Passes that look after one member, or try again, must not take points of the others: each
+        would push an older one out of what the policy keeps.
+        """
+        key = (pair.key, route)
+        at_s, look = self.book.turned_at.get(key), self.book.looks.get(key)
+        if at_s is None or look is None or self.is_new(route, pair.key):
+            return True
+        return until_s - at_s >= pair.interval_s * (_part(route) if look.is_first else 1.0)
+
+    def _resting(self, pair: ResolvedPair, route: Route, now: datetime) -> frozenset[str]:
+        state = self.book.states.get((pair.key, route))
+        return frozenset(
+            m.target
+            for m in (() if state is None else state.members)
+            if m.point is not None
+            and (now - (m.as_of or m.point.at)).total_seconds() < pair.interval_s
+        )
 
     def _is_unseen(self, pair: str, route: Route) -> bool:
         state = self.book.states.get((pair, route))

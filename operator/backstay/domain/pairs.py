@@ -54,6 +54,9 @@ class PairTask:
     transport: Transport = RELAY
     quarantined: frozenset[str] = frozenset()
     """Names of members that failed last time: each gets a pipe of its own."""
+    resting: frozenset[str] = frozenset()
+    """Replicas whose newest points are not an interval old, while the pass is not the pair's turn
+    for new ones: it looks after their siblings."""
     approval: Approval | None = None
     """What somebody wants done about replicas that diverged."""
     approval_fault: str = ""

@@ -10,6 +10,7 @@ for the seed of a joiner, are no set of this group.
     n             some lack it             -> send n to those, take nothing newer (frozen at n)
     n             some are left alone      -> take nothing newer
     n             all have it, unchanged   -> nothing; n is good as of the sync
+    n             all have it, at rest     -> take nothing newer: an interval is not over
     n             all have it, changed     -> take n+1
 
 A set of which a snapshot was destroyed at the source is no longer current: it is abandoned for
@@ -64,8 +65,12 @@ def decide_group(
     source: HostListing,
     target: HostListing,
     short_id: str,
+    resting: Collection[str] = (),
 ) -> GroupDecision:
-    """Decide for one group; only its members named in `free` get anything to do."""
+    """Decide for one group; only its members named in `free` get anything to do.
+
+    `resting`: replicas that need no newer point yet.
+    """
     seats = [
         _seat(member, dataset, target, is_free=member.name in free, short_id=short_id)
         for member in members
@@ -82,7 +87,8 @@ def decide_group(
     send |= {s.member.name: list(s.ours.values())[-1] for s in joiners if s.ours}
     send |= _resumed(seats)
     take = [[s for s in joiners if s.member.name not in send]]
-    if not (held_up or lacking or unchanged or any(s.token for s in core)):
+    is_at_rest = all(s.member.target in resting for s in core)
+    if not (held_up or lacking or unchanged or is_at_rest or any(s.token for s in core)):
         take.append(core)
     sets = tuple(tuple(s.member for s in taken) for taken in take if taken and not is_chain)
     return GroupDecision(send=send, take=sets, unchanged=unchanged)
