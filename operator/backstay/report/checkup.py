@@ -259,6 +259,8 @@ def _host(about: str, seen: HostStatus | None) -> Iterator[Check]:
         return
     says = f"answered, ZFS {seen.zfs_version}, Python {seen.python_version}"
     yield Check(name="HostReachable", level="ok", about=about, says=says)
+    if seen.delegated:
+        yield Check(name="DelegatedAccount", level="ok", about=about, says=seen.message)
     if seen.clock_skew_seconds is not None:
         yield _skew(about, seen.clock_skew_seconds)
     for pool in seen.pools:

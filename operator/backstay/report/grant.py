@@ -23,7 +23,9 @@ RECEIVING = ("create", "mount", "receive:append", *POSTURE)
 PRUNING = ("destroy", "mount")
 RESOLVING = ("rollback", "destroy", "mount", *POSTURE)
 ASIDE = ("rename", "clone", "promote", "create", "destroy", "mount", *POSTURE)
-ROOT_TODAY = "backstay needs root today: it refuses any other account with NoRights"
+DELEGATED = "backstay"
+"""The account that the printed commands name where the Site still logs in as root."""
+_CREATE_ASIDE = "zfs create -o canmount=off -o mountpoint=none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +73,12 @@ class Grant:
 
 
 LIMITS = (
-    "receive:append is of OpenZFS 2.3.3; before it, receive permits a rollback, too.",
+    "What is left out is refused by ZFS, and said: NoRights. Without the lines for pruning all",
+    "snapshots stay, without those for `resolve` that is for root.",
+    "receive:append is of OpenZFS 2.3.3; before it, grant receive, which permits a rollback, too.",
     "send:raw, of OpenZFS 2.4, in place of send is enough where a source is encrypted.",
-    "On Linux nobody but root can be given mount, canmount or rename, zfs-allow(8): there only",
-    "root does SetAside and Reseed, and receives or adopts file systems.",
+    "Locks are kept by account: let nobody else write to these datasets with another one. What",
+    "root destroys, marks and swaps in one transaction, the account does in two steps.",
 )
 _FED = (
     "n=${SSH_ORIGINAL_COMMAND#backstay-host stream }; n=${n%%.*}; "
@@ -129,27 +133,34 @@ def _tops(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def delegations(grant: Grant) -> tuple[tuple[str, str], ...]:
-    """What each delegated account would need: (what for, the command).
+    """What an account that is not root needs: (what for, the command).
 
-    Whoever sends or receives cannot destroy. Permissions are those of zfs-allow(8), with what it
-    says that each must come with; `zfs set` and `-o` need one of the name of the property.
+    Permissions are those of zfs-allow(8), with what it says that each must come with; `zfs set`
+    and `-o` need one of the name of the property. That page says that on Linux nobody can be
+    given mount, canmount and rename; what they permit without a mount works (seen on 2.3.9).
     """
-    found = [("sending", _allow("backstay", SENDING, name)) for name in grant.send]
-    found += [("receiving", _allow("backstay", RECEIVING, name)) for name in grant.receive]
+    user = account(grant)
+    found = [("sending", _allow(user, SENDING, name)) for name in grant.send]
+    found += [("receiving", _allow(user, RECEIVING, name)) for name in grant.receive]
     found += [
-        ("pruning, `yield` and `receive -A`", _allow("backstay-prune", PRUNING, name))
+        ("pruning, `yield` and `receive -A`", _allow(user, PRUNING, name))
         for name in (*grant.send, *grant.receive)
     ]
     found += [
-        ("`resolve --how Rollback` and Adopt", _allow("backstay-resolve", RESOLVING, name))
+        ("`resolve --how Rollback` and Adopt", _allow(user, RESOLVING, name))
         for name in grant.receive
     ]
-    asides = dict.fromkeys(aside_root(name) for name in grant.receive)
-    found += [
-        ("`resolve --how SetAside` and Reseed", _allow("backstay-resolve", ASIDE, name))
-        for name in (*grant.receive, *asides)
-    ]
+    aside = "`resolve --how SetAside` and Reseed"
+    for root in dict.fromkeys(aside_root(name) for name in grant.receive):
+        found.append((aside, f"zfs list {root} || {_CREATE_ASIDE} {root}"))
+        found.append((aside, _allow(user, ASIDE, root)))
+    found += [(aside, _allow(user, ASIDE, name)) for name in grant.receive]
     return tuple(found)
+
+
+def account(grant: Grant) -> str:
+    """The account that is to have the rights: that of the Site's host, unless it is root."""
+    return DELEGATED if grant.host.user == "root" else grant.host.user
 
 
 def _allow(user: str, permissions: Sequence[str], dataset: str) -> str:
@@ -176,10 +187,21 @@ def grant_lines(grant: Grant) -> list[str]:
         *(f"   {line}" for line in _admitted(grant)),
         "",
         *_direct(grant),
-        f"For information only, since {ROOT_TODAY}; delegated ones would need:",
-        *(f"   {command}   # {purpose}" for purpose, command in delegations(grant)),
-        *(f"   {line}" for line in LIMITS),
+        *_account(grant),
     ]
+
+
+def _account(grant: Grant) -> Iterator[str]:
+    user = account(grant)
+    if user == grant.host.user:
+        yield f"{user} is not root: what it must be granted, by root:"
+    else:
+        yield "Root is not needed. Instead, an account of its own can be granted what the work"
+        yield "takes; then set spec.hosts[].user to it, and put the line above into its file. As"
+        yield "root:"
+        yield f"   useradd --create-home --shell /bin/sh --password '*' {user}"
+    yield from (f"   {command}   # {purpose}" for purpose, command in delegations(grant))
+    yield from (f"   {line}" for line in LIMITS)
 
 
 def _told(grant: Grant) -> Iterator[str]:
@@ -243,7 +265,7 @@ def grant_document(grant: Grant) -> Mapping[str, Any]:
         "dataAuthorizedKeys": grant.data_line,
         "install": _install(),
         "delegations": [{"for": p, "command": c} for p, c in delegations(grant)],
-        "note": ROOT_TODAY,
+        "account": account(grant),
         "limits": " ".join(LIMITS),
     }
 

@@ -15,6 +15,12 @@ from backstay.report.clocks import judge_clocks, known_skew_s
 from backstay.report.verdict import Verdict, settle
 
 
+_DELEGATED = (
+    "the account has uid {uid}, not 0: it may do what `zfs allow` grants it, which `kubectl "
+    "backstay grant` prints, and looks and acts in two steps where root does in one"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostView:
     """One host as last asked: its facts, or the problem that kept us from learning them."""
@@ -23,6 +29,7 @@ class HostView:
     problem: Conflict | None = None
     zfs_version: str | None = None
     python_version: str | None = None
+    uid: int = 0
     clock_skew_s: float = 0.0
     clock_uncertainty_s: float = 0.0
     pools: tuple[Pool, ...] = ()
@@ -30,20 +37,12 @@ class HostView:
 
 
 def host_view(key: HostKey, facts: HostFacts, receive_roots: tuple[str, ...]) -> HostView:
-    """The host as it told of itself; an account that is not root cannot do the work.
-
-    Snapshots, receives and the fence that keeps writers apart need root at both sides.
-    """
-    if facts.uid != 0:
-        said = (
-            f"{key}: the account has uid {facts.uid} and is not root, which snapshots, receives "
-            f"and the fence of writers need: set spec.hosts[].user to root"
-        )
-        return HostView(name=key.host, problem=Conflict(reason=Reason.NO_RIGHTS, message=said))
+    """The host as it told of itself."""
     return HostView(
         name=key.host,
         zfs_version=facts.zfs_version,
         python_version=facts.python_version,
+        uid=facts.uid,
         clock_skew_s=facts.clock_skew_s,
         clock_uncertainty_s=facts.clock_uncertainty_s,
         pools=facts.pools,
@@ -101,6 +100,8 @@ def _host(view: HostView, told_skew_s: int | None) -> HostStatus:
     return HostStatus(
         name=view.name,
         reason=Reason.REACHABLE,
+        message=_DELEGATED.format(uid=view.uid) if view.uid else "",
+        delegated=bool(view.uid) or None,
         zfs_version=view.zfs_version,
         python_version=view.python_version,
         clock_skew_seconds=known_skew_s(view.clock_skew_s, view.clock_uncertainty_s, told_skew_s),

@@ -117,6 +117,8 @@ class RealCore(Core):
         self._ssh: dict[int, OpenSshHosts] = {}
         self._pipes = OpenSshTransfers(SystemClock())
         self._at: dict[str, LabHost] = {}
+        self.user = "root"
+        """Whom its hosts are logged in to as."""
         super().__init__(time, installation=installation, short_id=short_id(installation))
 
     def real_site(self, name: str, host: LabHost, *, roots: Sequence[str] = ()) -> None:
@@ -126,8 +128,10 @@ class RealCore(Core):
 
     def open(self, endpoint_: Endpoint) -> HostPort:
         """The real host behind a Site's host."""
-        host = replace(endpoint(self._at[endpoint_.name]), name=endpoint_.name)
-        opened = self._hosts_of(self.term).open(host)
+        host = endpoint(self._at[endpoint_.name])
+        opened = self._hosts_of(self.term).open(
+            replace(host, name=endpoint_.name, user=self.user)
+        )
         return Trapped(opened, self)  # type: ignore[return-value]
 
     def _hosts_of(self, term: int) -> OpenSshHosts:

@@ -124,12 +124,15 @@ async def test_clocks_of_hosts_that_differ_are_said_and_decide_nothing(lab: Lab)
 
 
 @pytest.mark.fault("no rights")
-async def test_an_account_that_is_not_root_is_named_before_anything_is_tried(lab: Lab) -> None:
+async def test_an_account_that_is_not_root_is_said_to_be_so(lab: Lab) -> None:
     lab.b.uid = 1000
     await lab.core.live(100)
-    assert lab.core.condition("muc", "Ready", "Site") == ("False", "NoRights")
-    assert "uid 1000" in lab.core.message("muc", "Ready", "Site")
-    assert lab.core.condition("fra", "Ready", "Site") == ("True", "Reachable")
+    assert lab.core.condition("muc", "Ready", "Site") == ("True", "Reachable")
+    (host,) = lab.core.status("muc", "Site")["hosts"]
+    assert host["delegated"] is True
+    assert "uid 1000" in host["message"]
+    assert "kubectl backstay grant" in host["message"]
     lab.b.uid = 0
     await lab.core.live(100)
-    assert lab.core.condition("muc", "Ready", "Site") == ("True", "Reachable")
+    (host,) = lab.core.status("muc", "Site")["hosts"]
+    assert "delegated" not in host

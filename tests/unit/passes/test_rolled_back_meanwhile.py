@@ -47,7 +47,7 @@ async def pass_with(lab: Lab, meanwhile: Callable[[], None]) -> None:
 
 
 @pytest.mark.rule("Pruning keeps the chain")
-@pytest.mark.fault("source rolled back while the target is ahead")
+@pytest.mark.fault("source rolled back, target ahead")
 async def test_what_a_source_was_rolled_back_to_during_a_stream_stays_on_both_sides(
     lab: Lab,
 ) -> None:

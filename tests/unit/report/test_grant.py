@@ -15,7 +15,7 @@ import pytest
 from backstay.api.v1alpha1 import ReplicationPair, Site
 from backstay.domain.zfs import DatasetKind
 from backstay.plan.posture import replica_posture
-from backstay.report.grant import Grant, delegations, grant_lines, grant_of
+from backstay.report.grant import Grant, delegations, grant_document, grant_lines, grant_of
 from backstay_host.allow import Allowed
 from backstay_host.gate import read_lists
 from fakes import objects
@@ -85,46 +85,55 @@ def test_a_host_without_roots_receives_nothing() -> None:
     assert lists(grant(pair("erp", "tank/d"), receiveRoots=[])) == Allowed(("tank/d",), ())
 
 
-def test_every_list_has_its_delegation_and_that_root_is_needed_is_said() -> None:
-    made = grant(pair("erp", "tank/d"))
-    commands = [command for _, command in delegations(made)]
-    assert any("send,snapshot,bookmark,mount tank/d" in command for command in commands)
-    assert any("receive:append" in command and "tank/backstay" in command for command in commands)
-    assert not any("destroy" in command for command in commands if "-u backstay " in command)
-    assert "backstay needs root today" in "\n".join(grant_lines(made))
-
-
-def permissions(user: str, dataset: str) -> set[str]:
-    """What an account may do with a dataset when all commands were run."""
-    words = [command.split() for _, command in delegations(grant(pair("erp", "tank/d")))]
-    found = [w[4].split(",") for w in words if w[3] == user and w[5] == dataset]
+def permissions(made: Grant, dataset: str, purpose: str = "") -> set[str]:
+    """What the account may do with a dataset when all commands (of a purpose) were run."""
+    words = [c.split() for what, c in delegations(made) if purpose in what and "allow" in c]
+    found = [w[4].split(",") for w in words if w[5] == dataset]
     return {permission for each in found for permission in each}
 
 
 def test_each_side_may_do_what_its_commands_need_and_nothing_that_loses_data() -> None:
-    sends, receives = permissions("backstay", "tank/d"), permissions("backstay", "tank/backstay")
+    made = grant(pair("erp", "tank/d"))
+    sends = permissions(made, "tank/d", "sending")
+    receives = permissions(made, "tank/backstay", "receiving")
     assert sends == {"send", "snapshot", "bookmark", "mount"}
     assert {"create", "mount", "receive:append", "userprop"} <= receives
     assert not {"destroy", "rollback", "receive", "rename", "promote"} & (sends | receives)
-    assert permissions("backstay-prune", "tank/d") == {"destroy", "mount"}
+    assert permissions(made, "tank/d", "pruning") == {"destroy", "mount"}
 
 
 @pytest.mark.parametrize("kind", DatasetKind)
+@pytest.mark.parametrize("purpose", ["receiving", "--how Rollback", "SetAside"])
 def test_every_property_of_a_replica_can_be_set_by_who_receives_clones_or_adopts(
-    kind: DatasetKind,
+    kind: DatasetKind, purpose: str
 ) -> None:
-    for user in ("backstay", "backstay-resolve"):
-        assert {*replica_posture(kind), "userprop"} <= permissions(user, "tank/backstay")
+    made = grant(pair("erp", "tank/d"))
+    needed = {*replica_posture(kind), "userprop"}
+    assert needed <= permissions(made, "tank/backstay", purpose)
 
 
-def test_what_each_resolution_runs_is_in_the_set_of_the_account_that_resolves() -> None:
-    place = permissions("backstay-resolve", "tank/backstay")
-    aside = permissions("backstay-resolve", "tank/backstay-aside")
-    assert {"rollback", "destroy", "mount", "userprop"} <= place  # Rollback, and `receive -A`
-    assert {"rename", "clone", "promote", "create", "mount"} <= place & aside  # SetAside
-    said = "\n".join(grant_lines(grant(pair("erp", "tank/d"))))
-    assert "only\n   root does SetAside and Reseed" in said
-    assert "send:raw" in said
+def test_what_each_resolution_runs_is_granted_for_it() -> None:
+    made = grant(pair("erp", "tank/d"))
+    place = permissions(made, "tank/backstay", "--how Rollback")
+    assert {"rollback", "destroy", "mount", "userprop"} <= place
+    for dataset in ("tank/backstay", "tank/backstay-aside"):
+        needed = {"rename", "clone", "promote", "create", "mount"}
+        assert needed <= permissions(made, dataset, "SetAside")
+    commands = [command for _, command in delegations(made)]
+    aside = "tank/backstay-aside"
+    (made_at,) = [i for i, c in enumerate(commands) if "zfs create" in c and c.endswith(aside)]
+    assert made_at < next(i for i, c in enumerate(commands) if "allow" in c and c.endswith(aside))
+
+
+def test_the_account_is_that_of_the_host_or_one_that_is_to_be_made() -> None:
+    for user, said in (("root", "Root is not needed"), ("dr", "dr is not root: what it must be")):
+        made = grant(pair("erp", "tank/d"), user=user)
+        text = "\n".join(grant_lines(made))
+        assert said in text
+        named = "backstay" if user == "root" else user
+        assert ("useradd" in text) is (user == "root")
+        assert all(f"-u {named} " in c for _, c in delegations(made) if "allow" in c)
+        assert grant_document(made)["account"] == named
 
 
 @pytest.mark.parametrize(("key", "hint"), [(None, True), ("ssh-ed25519 AAAA", False)])

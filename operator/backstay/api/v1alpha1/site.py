@@ -182,6 +182,11 @@ class HostStatus(StatusModel):
     name: Label = Field(description="Name of the host in the spec.")
     reason: Label = Field(description="Reachable, or why it is not, as a word of the API.")
     message: Message = Field(default="", description="The same for people, with the next step.")
+    delegated: bool | None = Field(
+        default=None,
+        description="True where the account is not root: it may do what `zfs allow` grants it, and "
+        "what root destroys, marks and swaps in one transaction it does in two steps.",
+    )
     zfs_version: Label | None = Field(default=None, description="Version of OpenZFS.")
     python_version: Label | None = Field(default=None, description="Version of Python 3.")
     clock_skew_seconds: int | None = Field(
