@@ -127,6 +127,8 @@ class Survey:
     roots: list[SurveyRoot]
     ours: str
     sync: bool = False
+    settings: list[str] = field(default_factory=list)
+    """Native properties that are listed where they are set on the dataset itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +272,8 @@ class DatasetFacts:
     """`available` or `unavailable`; empty where the dataset is not encrypted."""
     ivsets: dict[str, int] = field(default_factory=dict)
     """Of an encrypted dataset's newest points: `@snapshot` or `#bookmark` → `ivsetguid`."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Those of the request that are set on the dataset itself."""
 
 
 @dataclass(frozen=True, slots=True)

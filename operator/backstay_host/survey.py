@@ -12,7 +12,7 @@ from pathlib import Path
 
 from backstay_host import fence, places
 from backstay_host.clock import now_s, wall_s
-from backstay_host.identity import parse_local_properties, refuse_other_errors
+from backstay_host.identity import refuse_other_errors
 from backstay_host.points import Listed, State
 from backstay_host.protocol import (
     DatasetFacts,
@@ -67,7 +67,7 @@ def survey(request: Request, body: Survey) -> Surveyed:
     pools = _pools(request)
     if body.sync:
         _sync(request, body, pools)
-    listing = _Listing(request, version >= parsing.JSON_SINCE)
+    listing = _Listing(request, version >= parsing.JSON_SINCE, names.settings(body.settings))
     listing.read_datasets(
         [
             [r.name for r in body.roots if r.recursive],
@@ -114,6 +114,9 @@ class _Listing:
 
     request: Request
     as_json: bool
+    asked: Sequence[str]
+    """Settings that are listed, too."""
+    settings: dict[str, dict[str, str]] = field(default_factory=dict)
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
     points: dict[str, Points] = field(default_factory=lambda: {"@": {}, "#": {}})
     properties: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -131,22 +134,28 @@ class _Listing:
             self.roots += [(recursive, c) for c in argv.chunks(list(dict.fromkeys(roots)))]
         if self.as_json:
             for recursive, chunk in self.roots:
-                self._keep_facts(self._get(partial(argv.get_facts, recursive=recursive), chunk))
+                vector = partial(argv.get_facts, recursive=recursive, settings=self.asked)
+                self._keep_facts(self._get(vector, chunk))
             return
         for text in self._lists([argv.list_datasets(c, r) for r, c in self.roots]):
             for row in parsing.rows(text, len(argv.DATASET_COLUMNS)):
                 self.rows[row[0]] = dict(zip(argv.DATASET_COLUMNS, row, strict=True))
         for recursive, chunk in self.roots:
-            self._read_properties(recursive, [name for name in chunk if name in self.rows])
+            there = [name for name in chunk if name in self.rows]
+            self.properties |= self._local(argv.USER_PROPERTIES, recursive, there)
+            if self.asked:
+                self.settings |= self._local(self.asked, recursive, there)
 
-    def _read_properties(self, recursive: bool, names_: Sequence[str]) -> None:
-        """Our user properties that are set on the datasets themselves."""
+    def _local(
+        self, properties: Sequence[str], recursive: bool, names_: Sequence[str]
+    ) -> dict[str, dict[str, str]]:
+        """Those of the properties that are set on the datasets themselves."""
 
         def vector(left: Sequence[str]) -> list[str]:
-            asked = argv.get_local(argv.USER_PROPERTIES, left, json=False)
+            asked = argv.get_local(properties, left, json=False)
             return [*asked[:2], "-r", *asked[2:]] if recursive else asked
 
-        self.properties |= parse_local_properties(self._get(vector, names_), as_json=False)
+        return parsing.local_properties_table(self._get(vector, names_), properties)
 
     def _get(self, vector: Callable[[Sequence[str]], list[str]], names_: Sequence[str]) -> str:
         """What `zfs get` prints of those that exist; names that are gone are forgotten.
@@ -171,6 +180,7 @@ class _Listing:
         for name, (values, local) in parsing.facts_json(text).items():
             self.rows[name] = {"name": name} | values
             self.properties[name] = {k: v for k, v in local.items() if k in argv.USER_PROPERTIES}
+            self.settings[name] = {k: v for k, v in local.items() if k in self.asked}
 
     def read_points(self) -> None:
         """Snapshots and bookmarks, as far as they are not known.
@@ -319,6 +329,7 @@ class _Listing:
             encryption_root=parsing.blank(row["encryptionroot"]),
             key_status=self.encryption.get(name, (0, 0, ""))[2],
             ivsets=self._ivsets(name),
+            settings=self.settings.get(name, {}),
         )
 
 

@@ -32,7 +32,7 @@ from fakes import listing, streams
 from fakes.faults import RequestFault
 from fakes.roles import RoleRequests
 from fakes.world import FakeHost
-from fakes.zfs import FakeDataset, FakePool, ZfsError
+from fakes.zfs import FakeDataset, FakePool, ZfsError, settable
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class FakePort(RoleRequests):
     async def survey(self, request: SurveyRequest) -> HostListing:
         """See `HostPort`."""
         fault = await self._enter("survey")
-        found = listing.list_host(self.host, request.roots, self.leader.short_id, sync=request.sync)
+        found = listing.list_host(self.host, request, self.leader.short_id)
         self._leave(fault)
         return found
 
@@ -245,7 +245,7 @@ class FakePort(RoleRequests):
         self.check_term()
         try:
             _, found = self._replica(step.dataset, step.lineage)
-            pairs = [f"{key}={value}" for key, value in step.properties.items()]
+            pairs = [f"{key}={value}" for key, value in settable(step.properties).items()]
             self.record("zfs", "set", *pairs, step.dataset)
             if not self.is_dry_run:
                 found.properties.update(step.properties)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from backstay.domain.zfs import (
+    SETTINGS,
     Bookmark,
     Dataset,
     DatasetKind,
@@ -16,28 +17,28 @@ from backstay.domain.zfs import (
     Snapshot,
     WrittenSince,
 )
+from backstay.ports.host import SurveyRequest
 from backstay_host.zfs.argv import USER_PROPERTIES
 from fakes.streams import decode_token
 from fakes.world import FakeHost
 from fakes.zfs import FakeDataset, FakePool, Partial
 
 
-def list_host(
-    host: FakeHost, roots: Sequence[tuple[str, bool]], short_id: str, *, sync: bool
-) -> HostListing:
+def list_host(host: FakeHost, request: SurveyRequest, short_id: str) -> HostListing:
     """The datasets of these (root, recursive), with everything that the planner asks for."""
+    settings = SETTINGS if request.settings else ()
     datasets: dict[str, Dataset] = {}
     absent = []
-    for root, recursive in roots:
+    for root, recursive in request.roots:
         pool = host.pools.get(root.split("/", 1)[0])
         if pool is None or not pool.imported or root not in pool.datasets:
             absent.append(root)
             continue
-        if sync:
+        if request.sync:
             pool.sync()
         for found in pool.below(root) if recursive else [pool.datasets[root]]:
             if found.name not in datasets:
-                datasets[found.name] = as_dataset(pool, found, short_id)
+                datasets[found.name] = as_dataset(pool, found, short_id, settings)
     return HostListing(
         datasets=dict(sorted(datasets.items())),
         pools=pools(host),
@@ -62,7 +63,9 @@ def pools(host: FakeHost) -> tuple[Pool, ...]:
     )
 
 
-def as_dataset(pool: FakePool, found: FakeDataset, short_id: str) -> Dataset:
+def as_dataset(
+    pool: FakePool, found: FakeDataset, short_id: str, settings: Collection[str] = ()
+) -> Dataset:
     """One dataset as `zfs list` and `zfs get -s local` show it."""
     readable = found.partial is not None and found.partial.readable
     return Dataset(
@@ -85,6 +88,7 @@ def as_dataset(pool: FakePool, found: FakeDataset, short_id: str) -> Dataset:
         volsize_bytes=found.volsize,
         used_bytes=sum(pool.used_by(d) for d in pool.below(found.name)),
         properties={k: v for k, v in found.properties.items() if k in USER_PROPERTIES},
+        settings={k: v for k, v in found.properties.items() if k in settings},
         snapshots=tuple(
             Snapshot(
                 dataset=found.name,

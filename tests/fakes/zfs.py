@@ -7,8 +7,11 @@ suite finds a difference to a real pool, this model is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+
+from backstay_host.refusal import Refused
+from backstay_host.zfs import names
 
 STREAM_OVERHEAD_BYTES = 624
 """Begin and end record: no stream is empty, so that even a no-change stream can be cut."""
@@ -21,6 +24,14 @@ class ZfsError(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+def settable(properties: Mapping[str, str]) -> Mapping[str, str]:
+    """The properties, if the host program would set all of them."""
+    try:
+        return names.properties(dict(properties))
+    except Refused as refused:
+        raise ZfsError(refused.reason, refused.message) from refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class PairTask:
     interval_s: float = 0.0
     """How often it aims at a new point."""
     transport: Transport = RELAY
+    follows_settings: bool = False
+    """Whether a replica follows `domain.zfs.SETTINGS` of its source."""
     quarantined: frozenset[str] = frozenset()
     """Names of members that failed last time: each gets a pipe of its own."""
     resting: frozenset[str] = frozenset()

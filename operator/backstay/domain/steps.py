@@ -55,7 +55,7 @@ class AbortReceive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePosture:
-    """Set a replica's posture again where it was changed and that is harmless."""
+    """Set on a replica: its posture where that was changed and is harmless, settings it follows."""
 
     dataset: str
     lineage: str

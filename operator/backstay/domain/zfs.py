@@ -22,6 +22,13 @@ STREAM = "dev.backstay:stream"
 WRITER = "dev.backstay:writer"
 """On a receive root: `<term>:<installation id>` of the only allowed writer."""
 
+SETTINGS = (
+    "acltype", "aclinherit", "aclmode", "compression", "dnodesize", "logbias", "primarycache",
+    "recordsize", "redundant_metadata", "secondarycache", "snapdir", "xattr",
+)  # fmt: skip
+"""Native properties that a replica may follow (zfsprops(7)): they say how future writes are kept
+and read. None of them mounts, shares, runs, hides or reserves anything, or makes writes unsafe."""
+
 
 class DatasetKind(StrEnum):
     """What a dataset is; decides its replica posture."""
@@ -122,6 +129,8 @@ class Dataset:
     """What would be free without it and all below it."""
     properties: Mapping[str, str] = field(default_factory=dict)
     """User properties `dev.backstay:*` set on this very dataset; inherited ones are left out."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Which of `SETTINGS` are set on this very dataset; empty where nobody asked for them."""
     snapshots: tuple[Snapshot, ...] = ()
     bookmarks: tuple[Bookmark, ...] = ()
 

@@ -61,7 +61,7 @@ async def _survey_target(host: HostPort | Unseen, task: RouteTask) -> Side:
 def source_request(task: RouteTask) -> SurveyRequest:
     """Every entry's source, flushed first: what is unchanged then is good as of now."""
     roots = {(e.source, e.recursive) for p in task.pairs for e in p.entries}
-    return SurveyRequest(roots=_without_covered(roots), sync=True)
+    return SurveyRequest(roots=_without_covered(roots), sync=True, settings=_settings(task))
 
 
 def target_request(task: RouteTask) -> SurveyRequest:
@@ -71,7 +71,15 @@ def target_request(task: RouteTask) -> SurveyRequest:
         (parent, False) for name, _ in roots for parent in _parents(name, task.receive_roots)
     }
     receive_roots = {(root, False) for root in (*task.receive_roots, *_aside_roots(task))}
-    return SurveyRequest(roots=_without_covered(roots | parents | receive_roots), sync=False)
+    return SurveyRequest(
+        roots=_without_covered(roots | parents | receive_roots),
+        sync=False,
+        settings=_settings(task),
+    )
+
+
+def _settings(task: RouteTask) -> bool:
+    return any(pair.follows_settings for pair in task.pairs)
 
 
 async def survey_side(host: HostPort | Unseen, request: SurveyRequest) -> Side:

@@ -16,6 +16,11 @@ def seed_properties(source: Dataset, lineage: str, mode: str) -> Mapping[str, st
     return {**ours, **replica_posture(source.kind)}
 
 
+def followed_settings(source: Dataset, replica: Dataset) -> Mapping[str, str]:
+    """What a replica lacks of the settings of its source; one that was taken back there stays."""
+    return {k: v for k, v in source.settings.items() if replica.settings.get(k) != v}
+
+
 def replica_posture(kind: DatasetKind) -> Mapping[str, str]:
     """Read only and out of everybody's sight.
 

@@ -34,7 +34,7 @@ from backstay.plan.commands import Command, group_conflict, snapshot_commands, u
 from backstay.plan.divergence import judged
 from backstay.plan.members import expand_members
 from backstay.plan.naming import is_ours, lineage_id
-from backstay.plan.posture import replica_posture
+from backstay.plan.posture import followed_settings, replica_posture
 from backstay.plan.renames import Renames, Trees, find_renames
 from backstay.plan.roles import left_behind, moved_replicas
 from backstay.plan.sets import GroupDecision, decide_group
@@ -156,7 +156,7 @@ def plan_preparation(seen: Seen) -> Preparation:
     return Preparation(
         aborts=tuple(a for m in free if (a := _useless_token(m, seen)) is not None),
         parents=tuple(_missing_parents(free, seen)),
-        postures=tuple(p for m in free if (p := _lost_posture(m, seen)) is not None),
+        postures=tuple(p for m in free if (p := _lacking(m, seen)) is not None),
     )
 
 
@@ -322,16 +322,23 @@ def _missing_parents(members: list[Member], seen: Seen) -> Iterator[CreateParent
         yield CreateParents(root=root, datasets=tuple(sorted(parents)))
 
 
-def _lost_posture(member: Member, seen: Seen) -> RestorePosture | None:
-    """A file system of ours that somebody made writable; not while it is mounted or was written to.
+def _lacking(member: Member, seen: Seen) -> RestorePosture | None:
+    """What is to be set on a replica of ours: a lost posture, and the settings that it follows."""
+    replica: Dataset | None = seen.target.datasets.get(member.target)
+    if replica is None or not replica.snapshots:
+        return None
+    wanted = dict(_lost_posture(replica))
+    if any(pair.follows_settings and pair.key == member.pair for pair in seen.task.pairs):
+        wanted |= followed_settings(seen.source.datasets[member.source], replica)
+    if not wanted:
+        return None
+    lineage = replica.properties[LINEAGE]
+    return RestorePosture(dataset=replica.name, lineage=lineage, properties=wanted)
+
+
+def _lost_posture(replica: Dataset) -> Mapping[str, str]:
+    """Of a file system that somebody made writable; not while it is mounted or was written to.
 
     A volume in that state is in conflict (plan/checks.py): nobody can tell whether it is open.
     """
-    replica: Dataset | None = seen.target.datasets.get(member.target)
-    if replica is None or replica.readonly or not replica.snapshots or replica.mounted:
-        return None
-    return RestorePosture(
-        dataset=replica.name,
-        lineage=replica.properties[LINEAGE],
-        properties=replica_posture(replica.kind),
-    )
+    return {} if replica.readonly or replica.mounted else replica_posture(replica.kind)

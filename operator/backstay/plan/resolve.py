@@ -171,6 +171,7 @@ def _shares(
             yielding=yielding,
             yielding_fault=yield_fault,
             transport=_transport(policy.spec.replication.transfer),
+            follows_settings=policy.spec.replication.properties == "Safe",
         )
         for route, found in entries.items()
     }

@@ -36,6 +36,8 @@ class SurveyRequest:
 
     roots: tuple[tuple[str, bool], ...]
     sync: bool
+    settings: bool = False
+    """Whether `domain.zfs.SETTINGS` are listed, too."""
 
 
 Progress = Callable[[int, int], None]

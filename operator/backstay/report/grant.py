@@ -10,6 +10,7 @@ from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Host, Site
 from backstay.api.values import is_below
 from backstay.domain.moves import aside_root
+from backstay.domain.zfs import SETTINGS
 
 PROGRAM = "/usr/local/bin/backstay-host"
 FILE = "backstay-host.pyz"
@@ -142,6 +143,10 @@ def delegations(grant: Grant) -> tuple[tuple[str, str], ...]:
     user = account(grant)
     found = [("sending", _allow(user, SENDING, name)) for name in grant.send]
     found += [("receiving", _allow(user, RECEIVING, name)) for name in grant.receive]
+    found += [
+        ("policies with replication.properties Safe", _allow(user, SETTINGS, name))
+        for name in grant.receive
+    ]
     found += [
         ("pruning, `yield` and `receive -A`", _allow(user, PRUNING, name))
         for name in (*grant.send, *grant.receive)

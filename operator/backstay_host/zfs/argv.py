@@ -95,12 +95,12 @@ def list_datasets(names: Sequence[str], recursive: bool) -> Argv:
     return ["zfs", "list", "-Hp", "-t", "filesystem,volume", "-o", columns, *depth, *names]
 
 
-def get_facts(names: Sequence[str], recursive: bool) -> Argv:
+def get_facts(names: Sequence[str], recursive: bool, settings: Sequence[str] = ()) -> Argv:
     """Native and user properties of file systems and volumes: these, or these and all below them.
 
     From OpenZFS 2.3 on, see `get_local`; as quick as `zfs list` of the same datasets.
     """
-    properties = ",".join((*DATASET_COLUMNS[1:], CHANGED, *USER_PROPERTIES))
+    properties = ",".join((*DATASET_COLUMNS[1:], CHANGED, *USER_PROPERTIES, *settings))
     depth = ["-r"] if recursive else []
     return ["zfs", "get", "-j", "-p", *depth, "-t", "filesystem,volume", properties, *names]
 

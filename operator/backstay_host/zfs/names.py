@@ -23,6 +23,11 @@ POSTURE_PROPERTIES = frozenset(
      "devices"}
 )  # fmt: skip
 """Native properties that a receive or `posture` may set: none of them touches data."""
+SETTINGS = frozenset(
+    {"acltype", "aclinherit", "aclmode", "compression", "dnodesize", "logbias", "primarycache",
+     "recordsize", "redundant_metadata", "secondarycache", "snapdir", "xattr"}
+)  # fmt: skip
+"""Native properties of a source that `survey` lists, and `posture` may set on its replica."""
 
 
 def _checked(pattern: re.Pattern[str], text: str, what: str) -> str:
@@ -95,13 +100,21 @@ def token(text: str) -> str:
 
 
 def properties(wanted: dict[str, str]) -> dict[str, str]:
-    """The properties, if each is ours or belongs to the posture of a replica."""
+    """The properties, if each is ours, belongs to the posture of a replica, or is a setting."""
     for name, value in wanted.items():
-        if name not in POSTURE_PROPERTIES and not _USER_PROPERTY.fullmatch(name):
+        if name not in POSTURE_PROPERTIES | SETTINGS and not _USER_PROPERTY.fullmatch(name):
             raise Refused("BadRequest", f"property {name[:80]!r} may not be set")
         if name == "dev.backstay:writer":
             raise Refused("BadRequest", "the writer is set by `claim` only")
         _checked(_VALUE, value, f"a value of {name}")
+    return wanted
+
+
+def settings(wanted: list[str]) -> list[str]:
+    """The names, if each is that of a setting."""
+    for name in wanted:
+        if name not in SETTINGS:
+            raise Refused("BadRequest", f"property {name[:80]!r} is not listed")
     return wanted
 
 

@@ -41,6 +41,23 @@ async def test_a_survey_is_complete_for_its_roots(world: ContractWorld) -> None:
     assert volume.guid == await world.source.guid(volume.name)
 
 
+async def test_settings_are_listed_where_they_are_set_and_when_they_are_asked_for(
+    world: ContractWorld,
+) -> None:
+    root = world.source.root
+    for name in ("set", "set/below"):
+        await world.source.create(f"{root}/{name}")
+    for key, value in (("compression", "zstd"), ("recordsize", "16384"), ("atime", "off")):
+        await world.source.set(f"{root}/set", key, value)
+    asked = SurveyRequest(roots=((f"{root}/set", True),), sync=False, settings=True)
+    found = (await world.port(world.source).survey(asked)).datasets
+    assert found[f"{root}/set"].settings == {"compression": "zstd", "recordsize": "16384"}
+    assert found[f"{root}/set/below"].settings == {}, "inherited"
+    plain = SurveyRequest(roots=asked.roots, sync=False)
+    found = (await world.port(world.source).survey(plain)).datasets
+    assert found[f"{root}/set"].settings == {}
+
+
 async def test_what_does_not_exist_is_absent(world: ContractWorld) -> None:
     root = world.source.root
     roots = ((f"{root}/nothing", True), ("nopool/x", False), (root, False))

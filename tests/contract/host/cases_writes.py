@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from backstay.domain.errors import BackstayError, Stalled, Waiting
@@ -139,6 +141,22 @@ async def test_posture_is_set_on_a_replica_of_the_lineage_only(world: ContractWo
         RestorePosture(dataset=member.target, lineage=member.lineage, properties={"readonly": "on"})
     )
     assert await world.target.local(member.target, "readonly") == "on"
+
+
+async def test_a_setting_is_set_on_a_replica_and_nothing_that_exposes_it(
+    world: ContractWorld,
+) -> None:
+    story = Story(world)
+    ((member, _),) = await story.seeded("d0")
+    step = RestorePosture(
+        dataset=member.target, lineage=member.lineage, properties={"compression": "zstd"}
+    )
+    await story.target.restore_posture(step)
+    assert await world.target.local(member.target, "compression") == "zstd"
+    for exposed in ({"sharenfs": "on"}, {"quota": "1"}, {"sync": "disabled"}):
+        with pytest.raises(BackstayError):
+            await story.target.restore_posture(replace(step, properties=exposed))
+    assert await world.target.local(member.target, "compression") == "zstd"
 
 
 @pytest.mark.rule("Destroy by identity")

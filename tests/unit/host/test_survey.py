@@ -126,6 +126,24 @@ def test_a_property_with_tabs_and_newlines_forges_nothing(
         assert error.value.reason == "UnexpectedOutput"
 
 
+@pytest.mark.rule("Negotiated capabilities")
+@pytest.mark.parametrize("version", ["2.3.9-1", "2.1.11"])
+def test_settings_are_listed_in_either_form_and_no_other_property(
+    world: World, version: str
+) -> None:
+    (world.home / "version").write_text(version)
+    world.put("tank/a", props={"compression": "zstd", "sharenfs": "on"})
+    body = _survey(("tank", True))
+    asked = protocol.Survey(body.roots, body.ours, settings=["compression", "recordsize"])
+    facts = _facts(world, asked)
+    assert facts["tank/a"]["settings"] == {"compression": "zstd"}
+    assert facts["tank/v"]["settings"] == {}
+    assert _facts(world, body)["tank/a"]["settings"] == {}
+    with pytest.raises(HostError, match="sharenfs") as error:
+        world.connect().request("survey", protocol.Survey([], "ab12", settings=["sharenfs"]))
+    assert error.value.reason == "BadRequest"
+
+
 @pytest.mark.rule("Raw lineage")
 @pytest.mark.rule("O(hosts) planning")
 def test_keys_and_iv_sets_are_asked_for_what_is_encrypted_at_once(world: World) -> None:

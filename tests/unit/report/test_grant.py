@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from backstay.api.v1alpha1 import ReplicationPair, Site
-from backstay.domain.zfs import DatasetKind
+from backstay.domain.zfs import SETTINGS, DatasetKind
 from backstay.plan.posture import replica_posture
 from backstay.report.grant import Grant, delegations, grant_document, grant_lines, grant_of
 from backstay_host.allow import Allowed
@@ -100,6 +100,7 @@ def test_each_side_may_do_what_its_commands_need_and_nothing_that_loses_data() -
     assert {"create", "mount", "receive:append", "userprop"} <= receives
     assert not {"destroy", "rollback", "receive", "rename", "promote"} & (sends | receives)
     assert permissions(made, "tank/d", "pruning") == {"destroy", "mount"}
+    assert permissions(made, "tank/backstay", "properties Safe") == set(SETTINGS)
 
 
 @pytest.mark.parametrize("kind", DatasetKind)

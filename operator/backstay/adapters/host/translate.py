@@ -28,7 +28,8 @@ def result(kind: type[T], data: object, name: str) -> T:
 def survey(request: port.SurveyRequest, short_id: str) -> wire.Survey:
     """The body of `survey`."""
     roots = [wire.SurveyRoot(name=name, recursive=recursive) for name, recursive in request.roots]
-    return wire.Survey(roots=roots, ours=short_id, sync=request.sync)
+    settings = list(zfs.SETTINGS) if request.settings else []
+    return wire.Survey(roots=roots, ours=short_id, sync=request.sync, settings=settings)
 
 
 def take_snapshots(step: steps.TakeSnapshots) -> wire.TakeSnapshot:
@@ -285,6 +286,7 @@ def _dataset(said: wire.DatasetFacts) -> zfs.Dataset:
         volsize_bytes=_size(said.volsize),
         used_bytes=max(said.used, 0),
         properties=dict(said.properties),
+        settings=dict(said.settings),
         snapshots=tuple(
             zfs.Snapshot(
                 dataset=said.name,

@@ -116,6 +116,13 @@ class Replication(SpecModel):
     retention: ReplicationRetention = Field(
         default=ReplicationRetention(), description="How many snapshots stay on either side."
     )
+    properties: Literal["None", "Safe"] = Field(
+        default="None",
+        description="None: a replica takes no property of its source. Safe: it follows what is set "
+        "on the source itself of acltype, aclinherit, aclmode, compression, dnodesize, logbias, "
+        "primarycache, recordsize, redundant_metadata, secondarycache, snapdir and xattr; never "
+        "what says where it is mounted, who may use it, or how much space it takes.",
+    )
     transfer: Transfer = Field(
         default=Transfer(), description="How the bytes of the streams travel."
     )
