@@ -111,6 +111,8 @@ class Member:
     target: str
     group: str
     """Members of one group have one recovery point; a lone member is a group of its own."""
+    rests: bool = False
+    """Whether it needs no newer point in this pass (`PairTask.resting`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ def expand_members(pair: PairTask, source: HostListing) -> tuple[Member, ...]:
             source=dataset,
             target=target,
             group=pair.key if pair.grouped else f"{pair.key}:{name}",
+            rests=target in pair.resting,
         )
         for entry in pair.entries
         for name, dataset, target in _expand(entry, source)

@@ -165,13 +165,10 @@ def decide_groups(seen: Seen) -> Iterator[tuple[tuple[Member, ...], GroupDecisio
     groups: dict[str, list[Member]] = {}
     for member in seen.members:
         groups.setdefault(member.group, []).append(member)
-    resting = {target for pair in seen.task.pairs for target in pair.resting}
     for members in groups.values():
         able = {m.name: m for m in members if seen.free(m)}
         if able:
-            decision = decide_group(
-                members, able, seen.source, seen.target, seen.task.short_id, resting
-            )
+            decision = decide_group(members, able, seen.source, seen.target, seen.task.short_id)
             yield tuple(able.values()), decision
 
 

@@ -65,12 +65,8 @@ def decide_group(
     source: HostListing,
     target: HostListing,
     short_id: str,
-    resting: Collection[str] = (),
 ) -> GroupDecision:
-    """Decide for one group; only its members named in `free` get anything to do.
-
-    `resting`: replicas that need no newer point yet.
-    """
+    """Decide for one group; only its members named in `free` get anything to do."""
     seats = [
         _seat(member, dataset, target, is_free=member.name in free, short_id=short_id)
         for member in members
@@ -87,7 +83,7 @@ def decide_group(
     send |= {s.member.name: list(s.ours.values())[-1] for s in joiners if s.ours}
     send |= _resumed(seats)
     take = [[s for s in joiners if s.member.name not in send]]
-    is_at_rest = all(s.member.target in resting for s in core)
+    is_at_rest = all(s.member.rests for s in core)
     if not (held_up or lacking or unchanged or is_at_rest or any(s.token for s in core)):
         take.append(core)
     sets = tuple(tuple(s.member for s in taken) for taken in take if taken and not is_chain)

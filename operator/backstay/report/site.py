@@ -14,7 +14,6 @@ from backstay.domain.zfs import HostFacts, Pool
 from backstay.report.clocks import judge_clocks, known_skew_s
 from backstay.report.verdict import Verdict, settle
 
-
 _DELEGATED = (
     "the account has uid {uid}, not 0: it may do what `zfs allow` grants it, which `kubectl "
     "backstay grant` prints, and looks and acts in two steps where root does in one"

@@ -60,6 +60,27 @@ async def test_the_newest_point_becomes_primary_and_the_replica_stays_aside(
 
 
 @RULE
+@pytest.mark.rule("Raw lineage")
+async def test_an_encrypted_replica_is_promoted_once_its_key_is_loaded(
+    world: ContractWorld,
+) -> None:
+    async with failover(world, "d0", encrypted=True) as over:
+        ((member, made),) = over.pairs
+        task = await over.task()
+        said = await promote(over.port, task, CLOCK)
+        assert isinstance(said, Conflict)
+        assert said.reason == "KeyNotAvailable"
+        assert await world.target.exists(member.target), "nothing was moved"
+        await world.target.load_key(member.target)
+        assert (why := await promote(over.port, task, CLOCK)) is None, why
+        (found,) = await over.finals(task)
+        assert (found.encrypted, found.key_available) == (True, True)
+        assert [s.guid for s in found.snapshots] == [made.guid]
+        assert role_state(found) == RoleState(PRIMARY, 1)
+        await world.target.write(found.name, MIB)
+
+
+@RULE
 async def test_an_older_point_is_promoted_and_what_lies_beyond_it_is_kept(
     world: ContractWorld,
 ) -> None:

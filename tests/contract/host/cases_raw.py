@@ -6,9 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from backstay.domain.steps import MadeSnapshot, Transfer
+from backstay.domain.steps import MadeSnapshot
 from backstay.domain.zfs import STREAM, Bookmark, Snapshot
-from contract.host.worlds import MIB, ContractWorld, Member, Story, increment, reason, resume, seed
+from contract.host.worlds import (
+    MIB,
+    ContractWorld,
+    Member,
+    Story,
+    increment,
+    raw_seed,
+    reason,
+    resume,
+    seed,
+)
 
 HALF = MIB // 2
 
@@ -184,20 +194,10 @@ async def test_the_token_of_a_raw_stream_says_so_and_goes_on_raw(world: Contract
 # --- words of the cases -------------------------------------------------------------------------
 
 
-def raw_seed(member: Member, point: MadeSnapshot, *, volume: bool = True) -> Transfer:
-    """The member's first stream, as it lies on disk."""
-    step = seed(member, point, volume=volume)
-    return replace(step, mode="Lecw", properties={**step.properties, STREAM: "Lecw"})
-
-
 async def seeded(story: Story, *, volume: bool = True) -> tuple[Member, MadeSnapshot]:
     """An encrypted member with a first point at the target."""
-    await story.claim()
-    member = await story.member("d0", volume=volume, encrypted=True)
-    (point,) = await story.point(member)
-    outcome = await story.send(raw_seed(member, point, volume=volume))
-    assert outcome.failure is None
-    return member, point
+    (pair,) = await story.seeded("d0", volume=volume, encrypted=True)
+    return pair
 
 
 async def raw_news(story: Story, member: Member) -> MadeSnapshot:

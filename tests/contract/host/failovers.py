@@ -80,11 +80,12 @@ class Failover:
 
 @asynccontextmanager
 async def failover(
-    world: ContractWorld, *names: str, volume: bool = True
+    world: ContractWorld, *names: str, volume: bool = True, encrypted: bool = False
 ) -> AsyncIterator[Failover]:
     """Members with a point at the target, and what was set aside is gone afterwards."""
     story = Story(world)
-    made = Failover(story, await story.seeded(*names, volume=volume))
+    pairs = await story.seeded(*names, volume=volume, encrypted=encrypted)
+    made = Failover(story, pairs)
     await world.target.create(made.root)
     asides = {
         aside_name(

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from backstay.domain.steps import (
@@ -26,7 +26,7 @@ from backstay.domain.steps import (
     Transfer,
     Transport,
 )
-from backstay.domain.zfs import LINEAGE, SOURCE_GUID, Dataset, Guid, SnapshotRef
+from backstay.domain.zfs import LINEAGE, SOURCE_GUID, STREAM, Dataset, Guid, SnapshotRef
 from backstay.ports.host import HostPort, SurveyRequest, TransferPort
 from backstay.ports.roles import RolePort
 
@@ -226,15 +226,17 @@ class Story:
             ),
         )
 
-    async def seeded(self, *names: str, volume: bool = True) -> list[tuple[Member, MadeSnapshot]]:
-        """Members that have a first point at the target."""
+    async def seeded(
+        self, *names: str, volume: bool = True, encrypted: bool = False
+    ) -> list[tuple[Member, MadeSnapshot]]:
+        """Members that have a first point at the target, raw where they are encrypted."""
         await self.claim()
-        members = [await self.member(name, volume=volume) for name in names]
+        members = [await self.member(n, volume=volume, encrypted=encrypted) for n in names]
         made = await self.point(*members)
         pairs = list(zip(members, made, strict=True))
         for member, point in pairs:
-            outcome = await self.send(seed(member, point, volume=volume))
-            assert outcome.failure is None
+            first = (raw_seed if encrypted else seed)(member, point, volume=volume)
+            assert (await self.send(first)).failure is None
         return pairs
 
     async def send(self, *transfers: Transfer, transport: Transport = RELAY) -> PipeOutcome:
@@ -264,6 +266,12 @@ class Story:
 def seed(member: Member, point: MadeSnapshot, *, volume: bool = True) -> Transfer:
     """The member's first stream."""
     return _transfer(member, point, Seed(), _posture(member, volume=volume))
+
+
+def raw_seed(member: Member, point: MadeSnapshot, *, volume: bool = True) -> Transfer:
+    """The member's first stream, as it lies on disk."""
+    step = seed(member, point, volume=volume)
+    return replace(step, mode="Lecw", properties={**step.properties, STREAM: "Lecw"})
 
 
 def branch(

@@ -33,6 +33,26 @@ async def test_a_rollback_loses_what_was_approved_and_only_the_delta_travels(lab
     assert await set_aside(lab) == set()
 
 
+@pytest.mark.rule("Raw lineage")
+@pytest.mark.fault("source rolled back, target ahead")
+async def test_a_raw_replica_is_set_aside_without_its_key_and_only_the_delta_travels(
+    lab: RealLab,
+) -> None:
+    await lab.a.create(lab.a.at("d0"), volume=True, encrypted=True)
+    await lab.a.write(lab.a.at("d0"), 64 * 1024)
+    lab.places["d0"] = (lab.a.at("d0"), lab.b.at("d0"))
+    await lab.ahead()
+    everything = set(await lab.b.guids("d0"))
+    await lab.expect_stopped("TargetAhead")
+    await decide(lab, Resolution.SET_ASIDE)
+    await lab.next_point()
+    await lab.expect_fresh()
+    assert all(isinstance(t.how, Increment) for t in lab.core.sent())
+    assert everything <= await set_aside(lab) | set(await lab.b.guids("d0"))
+    assert await lab.b.value("d0", "keystatus") == "unavailable"
+    await clear_asides(lab)
+
+
 @pytest.mark.rule("No implicit destruction")
 @pytest.mark.fault("source destroyed and recreated under the same name")
 async def test_a_recreated_source_is_seeded_beside_the_old_replica(lab: RealLab) -> None:

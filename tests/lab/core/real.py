@@ -129,9 +129,7 @@ class RealCore(Core):
     def open(self, endpoint_: Endpoint) -> HostPort:
         """The real host behind a Site's host."""
         host = endpoint(self._at[endpoint_.name])
-        opened = self._hosts_of(self.term).open(
-            replace(host, name=endpoint_.name, user=self.user)
-        )
+        opened = self._hosts_of(self.term).open(replace(host, name=endpoint_.name, user=self.user))
         return Trapped(opened, self)  # type: ignore[return-value]
 
     def _hosts_of(self, term: int) -> OpenSshHosts:

@@ -36,7 +36,9 @@ def admit(hand: Hand, send: tuple[str, ...], receive: tuple[str, ...]) -> None:
 def dismiss(hand: Hand) -> None:
     """The account is gone, with all that it was granted."""
     for pool in ("tank", "backup"):
-        hand.host.attempt(f"for d in $(zfs list -Hro name {pool}); do zfs unallow -u {USER} $d; done")
+        hand.host.attempt(
+            f"for d in $(zfs list -Hro name {pool}); do zfs unallow -u {USER} $d; done"
+        )
     hand.host.attempt(f"pkill -u {USER}; userdel -r {USER}")
 
 

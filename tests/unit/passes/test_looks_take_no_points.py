@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime, timedelta
 
 import pytest
@@ -38,7 +39,7 @@ async def with_history(lab: Lab) -> None:
 def assert_kept_its_pace(lab: Lab, name: str, since: datetime) -> None:
     taken = [at for at in times(lab, name) if at >= since]
     assert len(taken) >= 3, "it goes on"
-    gaps = [later - at for at, later in zip(taken, taken[1:], strict=False)]
+    gaps = [later - at for at, later in itertools.pairwise(taken)]
     assert all(gap >= INTERVAL - timedelta(minutes=1) for gap in gaps), gaps
     assert times(lab, name)[-1] > lab.world.now - INTERVAL - timedelta(minutes=2)
 
