@@ -9,6 +9,7 @@
     a, now b             A and X, both replicas of a      RenameBlocked
     a, now b             X has its points, is not ours    RenameBlocked
     a, now b             A, which diverged from it        b is seeded, and A stays
+    a, now b             A, which diverged, and X         X gets the name B, and A stays
     a is gone            A                                A stays
 
 A replica is of a source when it has a point of it by GUID, and was seeded from this very dataset or
@@ -119,7 +120,7 @@ def _misplaced(
     entry: Entry, seekers: Sequence[Member], trees: Trees
 ) -> tuple[Pending, dict[str, Conflict]]:
     """The replicas of a tree that are to be renamed, and why others that match are not."""
-    matches = list(_matches(entry, seekers, trees))
+    matches = [one for one in _matches(entry, seekers, trees) if _may_go_on(*one, trees)]
     members = Counter(member.target for member, _ in matches)
     replicas = Counter(replica.name for _, replica in matches)
     pending: Pending = {}
@@ -130,7 +131,7 @@ def _misplaced(
             refused[member.target] = _ambiguous(member, named)
         elif not replica.is_replica:
             refused[member.target] = _not_ours(member, replica)
-        elif trees.judge(member, replace(replica, name=member.target)) is None:
+        else:
             one = Misplaced(replica=replica, source=member.source, to=member.target)
             pending[replica.name] = one
     return pending, refused
@@ -154,6 +155,12 @@ def _matches(
             is_ours = _is_tied(source, replica) or not replica.is_replica
             if is_ours and not _is_wanted_there(source.name, replica.name, trees.task):
                 yield member, replica
+
+
+def _may_go_on(member: Member, replica: Dataset, trees: Trees) -> bool:
+    """False for a replica of ours that diverged: no other one is in doubt because of it."""
+    as_named = replace(replica, name=member.target)
+    return not replica.is_replica or trees.judge(member, as_named) is None
 
 
 def _seeks(member: Member, trees: Trees) -> bool:

@@ -86,6 +86,24 @@ async def test_a_replica_that_diverged_stays_and_the_child_is_seeded(lab: Lab) -
     assert seeds(lab) == [f"{TARGET}/b"]
 
 
+async def test_a_replica_that_diverged_does_not_stand_in_the_way_of_the_next_one(lab: Lab) -> None:
+    """It was left behind by one rename, has the same history, and stays behind by the next."""
+    before = await tree(lab, "a")
+    lab.b.set(f"{TARGET}/a", "readonly", "off")
+    lab.b.write(f"{TARGET}/a", 4096)
+    lab.b.set(f"{TARGET}/a", "readonly", "on")
+    lab.world.advance(10)
+    lab.a.rename(f"{SOURCE}/a", f"{SOURCE}/b")
+    await lab.core.live(600)
+    seeded = places(lab)["b"]
+    lab.core.sent()
+    lab.a.rename(f"{SOURCE}/b", f"{SOURCE}/c")
+    await lab.core.live(600)
+    assert ready(lab) == ("True", "UpToDate")
+    assert places(lab) == {"a": before["a"], "c": seeded}
+    assert seeds(lab) == []
+
+
 async def test_the_same_names_elsewhere_are_nobodys_business(lab: Lab) -> None:
     """Another child that has the same snapshot names is not taken for the renamed one."""
     before = await tree(lab, "a", "b", group=True)
