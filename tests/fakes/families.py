@@ -91,7 +91,7 @@ def promote(pool: FakePool, clone: FakeDataset) -> None:
     clone.origin, old.origin = old.origin, f"{clone.name}@{point_name}"
     clone.origin_state, old.origin_state = old.origin_state, point.state
     if clone.encryption_root is old:
-        clone.encryption_root = None
+        clone.encryption_root, clone.key_loaded = None, False
         for other in pool.datasets.values():
             if other is old or other.encryption_root is old:
                 other.encryption_root = clone

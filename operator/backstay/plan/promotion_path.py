@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from backstay.api.v1alpha1.fields import DATASET_LENGTH
 from backstay.api.values import is_below, pool_of
@@ -56,7 +56,8 @@ def promotion_conflict(task: PromotionTask, listing: HostListing) -> Conflict | 
     | the replica is gone, or is another dataset                 | `ReplicaMissing`        |
     | role or roleEpoch of a member is another than planned      | `RoleChanged`           |
     | the replica lacks the chosen point                         | `PointMissing`          |
-    | the key of an encrypted replica is not loaded              | `KeyNotAvailable`       |
+    | the key of an encrypted replica is not loaded, or that of  | `KeyNotAvailable`       |
+    |   a promoted one any more                                  |                         |
     | the final name is borne by something that is not ours      | `FinalNameTaken`        |
     | a clone was written to, or opened, before it was promoted  | `TargetModified`        |
     | pools, parents, encryption roots do not fit, or others     | `PromotionPathBlocked`  |
@@ -71,7 +72,24 @@ def promotion_conflict(task: PromotionTask, listing: HostListing) -> Conflict | 
         found = found or _role_conflict(task, standing)
         if found is not None:
             return found
-    return _neighbour_conflict(task, listing) or _space_conflict(task, listing)
+    return (
+        _neighbour_conflict(task, listing)
+        or _space_conflict(task, listing)
+        or _locked_conflict(task, seen)
+    )
+
+
+def _locked_conflict(task: PromotionTask, seen: Sequence[Standing]) -> Conflict | None:
+    """A promote makes the clone the encryption root, and with that unloads the key (tried)."""
+    closed = [s.final for s in seen if s.is_promoted and s.final is not None and s.final.readonly]
+    locked = [final.name for final in closed if final.key_available is False]
+    if not locked or len(closed) < len(seen):
+        return None
+    return Conflict(
+        reason=Reason.KEY_NOT_AVAILABLE,
+        message=f"{len(locked)} of {len(seen)} members are promoted at {task.host} and locked, for "
+        f"ZFS unloads the key with that: `zfs load-key {locked[0]}`, then go on",
+    )
 
 
 def _identity_conflict(task: PromotionTask, standing: Standing) -> Conflict | None:

@@ -72,9 +72,15 @@ async def test_an_encrypted_replica_is_promoted_once_its_key_is_loaded(
         assert said.reason == "KeyNotAvailable"
         assert await world.target.exists(member.target), "nothing was moved"
         await world.target.load_key(member.target)
+        said = await promote(over.port, task, CLOCK)
+        assert isinstance(said, Conflict), "ZFS has unloaded it"
+        assert said.reason == "KeyNotAvailable"
+        (found,) = await over.finals(task)
+        assert (found.readonly, found.encryption_root) == (True, found.name)
+        await world.target.load_key(found.name)
         assert (why := await promote(over.port, task, CLOCK)) is None, why
         (found,) = await over.finals(task)
-        assert (found.encrypted, found.key_available) == (True, True)
+        assert (found.encrypted, found.key_available, found.readonly) == (True, True, False)
         assert [s.guid for s in found.snapshots] == [made.guid]
         assert role_state(found) == RoleState(PRIMARY, 1)
         await world.target.write(found.name, MIB)
