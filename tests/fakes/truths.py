@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from backstay.domain.steps import Transfer
 from backstay.domain.zfs import LINEAGE
@@ -24,15 +24,27 @@ def nothing_destructive(world: World) -> None:
     none_is_destructive(world.commands)
 
 
+_NEVER = {
+    "receive": {"F"},
+    "recv": {"F"},
+    "rollback": {"r", "R", "f"},
+    "destroy": {"r", "R", "f"},
+    "send": {"R", "I"},
+}
+
+
+def none_is_forced(commands: Iterable[Sequence[str]]) -> None:
+    """No command takes along what it does not name, whoever approved of it."""
+    for argv in commands:
+        flags = {f for arg in argv[2:] if arg.startswith("-") and "=" not in arg for f in arg[1:]}
+        assert not flags & _NEVER.get(argv[1], set()), argv
+
+
 def none_is_destructive(commands: Iterable[tuple[str, ...]]) -> None:
     """No command destroys more than one snapshot or bookmark of ours, which it names."""
+    none_is_forced(commands := list(commands))
     for argv in commands:
         assert argv[1] != "rollback", argv
-        flags = {f for arg in argv[2:] if arg.startswith("-") and "=" not in arg for f in arg[1:]}
-        if argv[1] in ("receive", "recv"):
-            assert "F" not in flags, argv
-        if argv[1] == "send":
-            assert not flags & {"R", "I"}, argv
         if argv[1] == "destroy":
             (name,) = argv[2:]
             assert "#backstay_" in name or snapshot_time(name.partition("@")[2]), argv

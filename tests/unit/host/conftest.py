@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from backstay_host import protocol
+from fakes import truths
 from unit.host import fake_programs, fake_zfs, program, visitor
 from unit.host.client import Client
 
@@ -141,4 +142,5 @@ def world() -> Iterator[World]:
             if end is not None:
                 with contextlib.suppress(OSError):
                     end.close()
+    truths.none_is_forced(call["argv"] for call in made.log)
     shutil.rmtree(home)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from fakes import truths
 from fakes.lab import Lab
 
 
 @pytest.fixture
-def lab() -> Lab:
-    """A source, a target, and the core of one leader."""
-    return Lab.make()
+def lab() -> Iterator[Lab]:
+    """A source, a target, and the core of one leader; none of its commands was a forced one."""
+    made = Lab.make()
+    yield made
+    truths.none_is_forced(made.world.commands)
