@@ -75,6 +75,10 @@ class ConditionType(Word):
         "ReplicaRetained",
         "Only while true: a dataset of a tree is gone at the source; its replica is kept.",
     )
+    BOOKMARKS_RETAINED = (
+        "BookmarksRetained",
+        "Only while true: a bookmark of ours at the source keeps a point for no replica of a pair.",
+    )
     FOREIGN_WRITER = (
         "ForeignWriter",
         "Only while true: another installation writes below a receive root; we stay away.",
@@ -272,6 +276,10 @@ class Reason(Word):
         "A source cannot be rolled back yet: the message names what is newer and still there.",
     )
     REPLICA_KEPT = "ReplicaKept", "Somebody decides when a replica without a source is destroyed."
+    BOOKMARKS_KEPT = (
+        "BookmarksKept",
+        "Somebody decides when a bookmark without a pair is destroyed.",
+    )
     APPROVAL_VOID = (
         "ApprovalVoid",
         "What would be lost is not what was approved any more: nothing was changed.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from backstay.controllers.underway import Underway
 from backstay.domain.pairs import Conflict, HostKey, Moved, PairState, PairTask, Route
 from backstay.domain.steps import Resume, Transfer
+from backstay.plan.lineages import Tie
 from backstay.report.underway import StreamFacts
 
 PASSES_KEPT = 15
@@ -66,7 +67,11 @@ class Book:
     looks: dict[tuple[str, Route], Look] = field(default_factory=dict)
     served: dict[str, tuple[object, ...]] = field(default_factory=dict)
     """`pair route` → what its spec was (uid, generation, request …) when it was last passed."""
-    lineages: dict[tuple[str, Route], frozenset[str]] = field(default_factory=dict)
+    ties: dict[str, dict[Route, dict[str, Tie]]] = field(default_factory=dict)
+    """Pair → what ties its sources to replicas, by lineage: of its members, and of those that it
+    had when a pass saw both sides. A route that no pass has seen is missing."""
+    parting: dict[Route, dict[str, int]] = field(default_factory=dict)
+    """Pairs that may have ties there which nobody wants any more, and how often they were tried."""
     active_site: dict[str, str] = field(default_factory=dict)
     moved: dict[tuple[str, Route], Moved] = field(default_factory=dict)
     """What streams beside passes have brought since the pair's last pass that saw both sides."""
@@ -239,7 +244,9 @@ class Book:
         for at in self._on_route.values():
             at.pop(pair, None)
         self.looks = {k: v for k, v in self.looks.items() if k[0] != pair}
-        self.lineages = {k: v for k, v in self.lineages.items() if k[0] != pair}
+        self.ties.pop(pair, None)
+        for tried in self.parting.values():
+            tried.pop(pair, None)
         self.moved = {k: v for k, v in self.moved.items() if k[0] != pair}
         self.alone_at = {k: v for k, v in self.alone_at.items() if k[0] != pair}
         self.turned_at = {k: v for k, v in self.turned_at.items() if k[0] != pair}
@@ -252,7 +259,8 @@ class Book:
         self.states.clear()
         self._on_route.clear()
         self.looks.clear()
-        self.lineages.clear()
+        self.ties.clear()
+        self.parting.clear()
         self.moved.clear()
         self.alone_at.clear()
         self.turned_at.clear()

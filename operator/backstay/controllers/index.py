@@ -6,7 +6,15 @@ second in which nothing else runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import TypeVar
 
 from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy
@@ -14,7 +22,7 @@ from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Site
 from backstay.controllers.keys import ObjectKey
 from backstay.controllers.registry import Registry
-from backstay.domain.pairs import Conflict, HostKey, PairTask, Route
+from backstay.domain.pairs import Conflict, Entry, HostKey, PairTask, Route
 from backstay.plan.claims import refused_claims
 from backstay.plan.resolve import ResolvedPair, pair_entries, resolve_pair
 
@@ -39,6 +47,7 @@ class PairIndex:
         self._active: dict[str, str] = {}
         self._claims = _Claims()
         self._resolved: dict[str, ResolvedPair | Conflict] = {}
+        self._unserved: dict[str, None] = {}
         self._routes: dict[Route, dict[str, ResolvedPair]] = {}
         self._sources: dict[HostKey, dict[tuple[Route, str], PairTask]] = {}
         self._targets: dict[HostKey, dict[tuple[Route, str], PairTask]] = {}
@@ -64,6 +73,18 @@ class PairIndex:
         self._catch_up()
         for (route, _), task in self._targets.get(host, {}).items():
             yield route, task
+
+    def asking(self, host: HostKey) -> Iterator[tuple[str, Route, Sequence[Entry]]]:
+        """What any pair asks of a source host; of one that cannot be served, at either site."""
+        for route, task in self.at_source(host):
+            yield task.key, route, task.entries
+        for key in self._unserved:
+            if (pair := self._pair(key)) is None:
+                continue
+            for site in pair.spec.sites:
+                for route, entries in pair_entries(pair, site).items():
+                    if route.source == host:
+                        yield key, route, entries
 
     def _catch_up(self) -> None:
         if self._revision == self._registry.revision and self._active == self._active_site:
@@ -98,7 +119,10 @@ class PairIndex:
             return
         resolved = self._claims.refused.get(key) or self._resolve(key, pair)
         self._resolved[key] = resolved
-        if isinstance(resolved, Conflict) or pair.metadata.deletion_timestamp is not None:
+        if pair.metadata.deletion_timestamp is not None:
+            return
+        if isinstance(resolved, Conflict):
+            self._unserved[key] = None
             return
         for route, task in resolved.shares.items():
             self._sources.setdefault(route.source, {})[route, key] = task
@@ -108,6 +132,7 @@ class PairIndex:
 
     def _take_out(self, key: str) -> None:
         before = self._resolved.pop(key, None)
+        self._unserved.pop(key, None)
         if not isinstance(before, ResolvedPair):
             return
         for route in before.shares:

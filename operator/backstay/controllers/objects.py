@@ -158,7 +158,8 @@ class ObjectRuns:
             wanted = {} if resolved.suspended else resolved.shares
             await self._farewell.end_streams(key, wanted)
             new = [route for route in wanted if self._shares.is_new(route, key)]
-            for route in new:
+            gone = [] if resolved.suspended else self._farewell.left(key, wanted)
+            for route in (*new, *gone):
                 self._hooks.ring(route)
             is_done = not new
         before = _parsed(ReplicationPairStatus, entry)

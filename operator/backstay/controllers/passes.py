@@ -17,6 +17,7 @@ from backstay.act.route import Hands
 from backstay.api.words import Reason
 from backstay.controllers.cycle import Cycle, CycleHooks, go_on_alone
 from backstay.controllers.lanes import LaneEnd, Lanes
+from backstay.controllers.partings import Partings
 from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import RouteShare, Shares
 from backstay.controllers.underway import Owners, Sent, Stream
@@ -34,9 +35,10 @@ from backstay.domain.steps import Pipe, Transfer
 from backstay.domain.zfs import HostListing
 from backstay.observe.route import observe_route
 from backstay.plan.direction import replicas_alone, reversed_pairs
+from backstay.plan.lineages import ties_of
 from backstay.plan.local import Alone
 from backstay.plan.members import expand_members, has_member
-from backstay.plan.replication import Seen, decide_groups, lineage_of, see_route
+from backstay.plan.replication import Seen, decide_groups, see_route
 from backstay.plan.transfers import Lane
 from backstay.ports.clock import Clock
 from backstay.ports.host import HostPort, Progress, TransferPort
@@ -73,6 +75,7 @@ class RoutePasses:
         self._hooks = hooks
         self._locks: dict[Route, asyncio.Lock] = {}
         self.lanes = Lanes(self._lane_ended, self._carry)
+        self.partings = Partings(shares)
         self._pruning: dict[HostKey, asyncio.Lock] = {}
 
     def alone(self, route: Route) -> asyncio.Lock:
@@ -84,8 +87,12 @@ class RoutePasses:
         async with self.alone(route):
             # Only now: who had the route before may have seen a pair off.
             share = self._shares.due(route, self._clock.now(), self._clock.monotonic_s())
+            for pair in () if share is None else share.marks:
+                if self._shares.is_new(route, pair):
+                    self.partings.edited(pair, route)
+            again = await self.partings.see_off(route)
             if share is None:
-                return None
+                return again
             if share.task.pairs:
                 await self._pass(route, share)
         return self._shares.next_due(route, self._clock.now(), self._clock.monotonic_s())
@@ -152,7 +159,7 @@ class RoutePasses:
             if not isinstance(source, Unseen) and not foreign:
                 await self._go_on_alone(route, task, source, observation)
             return RouteView(task=task, observation=observation, seen=None, outcome=Outcome())
-        self._remember_lineages(route, seen)
+        self._remember_ties(route, seen)
         cycle = Cycle(
             route=route,
             hands=Hands(source=source, target=target, transfers=self._transfers),
@@ -177,6 +184,7 @@ class RoutePasses:
             seen=cycle.seen,
             outcome=cycle.outcome(),
             cut_short=cut_short,
+            strays=self.partings.strays(route, cycle.seen),
         )
 
     async def _go_on_alone(
@@ -286,13 +294,11 @@ class RoutePasses:
         except (Stalled, Unreachable, Waiting) as error:
             return Unseen(reason=error.reason, message=error.message), {}
 
-    def _remember_lineages(self, route: Route, seen: Seen) -> None:
+    def _remember_ties(self, route: Route, seen: Seen) -> None:
         for pair in seen.task.pairs:
-            mine = [
-                m for m in seen.members if m.pair == pair.key and m.target not in seen.conflicts
-            ]
-            known = self._book.lineages.get((pair.key, route), frozenset())
-            self._book.lineages[pair.key, route] = known | {lineage_of(m, seen) for m in mine}
+            self._book.ties.setdefault(pair.key, {}).setdefault(route, {})
+        for key, lineage, tie in ties_of(seen):
+            self._book.ties[key][route][lineage] = tie
 
     def _lane_ended(self, end: LaneEnd) -> None:
         """A background stream has ended: what it brought is found by the next pass."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from backstay.controllers.scheduler import Again
 from backstay.domain.pairs import (
     Chained,
     Conflict,
+    Entry,
     HostKey,
     PairState,
     PairTask,
@@ -75,6 +76,10 @@ class Shares:
     def at_source(self, host: HostKey) -> tuple[tuple[Route, PairTask], ...]:
         """All that is asked of a source host, by route; of suspended pairs, too."""
         return tuple(self._index.at_source(host))
+
+    def asking(self, host: HostKey) -> tuple[tuple[str, Route, Sequence[Entry]], ...]:
+        """What any pair asks of a source host, served or not: (pair, route, its entries)."""
+        return tuple(self._index.asking(host))
 
     def due(self, route: Route, now: datetime, now_s: float) -> RouteShare | None:
         """What a pass now would serve; None when nothing is on the route any more.

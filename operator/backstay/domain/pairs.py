@@ -227,6 +227,8 @@ class PairState:
     yield_fault: str = ""
     left_over: tuple[AsideState, ...] = ()
     """Replicas in a tree whose sources (`of`) are gone."""
+    strays: tuple[str, ...] = ()
+    """Bookmarks of ours on its sources for which no pair has a replica."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -61,7 +61,7 @@ async def _survey_target(host: HostPort | Unseen, task: RouteTask) -> Side:
 def source_request(task: RouteTask) -> SurveyRequest:
     """Every entry's source, flushed first: what is unchanged then is good as of now."""
     roots = {(e.source, e.recursive) for p in task.pairs for e in p.entries}
-    return SurveyRequest(roots=_without_covered(roots), sync=True, settings=_settings(task))
+    return SurveyRequest(roots=without_covered(roots), sync=True, settings=_settings(task))
 
 
 def target_request(task: RouteTask) -> SurveyRequest:
@@ -72,7 +72,7 @@ def target_request(task: RouteTask) -> SurveyRequest:
     }
     receive_roots = {(root, False) for root in (*task.receive_roots, *_aside_roots(task))}
     return SurveyRequest(
-        roots=_without_covered(roots | parents | receive_roots),
+        roots=without_covered(roots | parents | receive_roots),
         sync=False,
         settings=_settings(task),
     )
@@ -80,6 +80,18 @@ def target_request(task: RouteTask) -> SurveyRequest:
 
 def _settings(task: RouteTask) -> bool:
     return any(pair.follows_settings for pair in task.pairs)
+
+
+def without_covered(roots: set[tuple[str, bool]]) -> tuple[tuple[str, bool], ...]:
+    """Each dataset once, trees first: what a recursive root covers is not asked for again."""
+    trees = sorted(name for name, recursive in roots if recursive)
+    tops = [t for t in trees if not any(_in(t, other) for other in trees)]
+    lone = {
+        name
+        for name, recursive in roots
+        if not recursive and not any(name == t or _in(name, t) for t in tops)
+    }
+    return tuple((t, True) for t in tops) + tuple((name, False) for name in sorted(lone))
 
 
 async def survey_side(host: HostPort | Unseen, request: SurveyRequest) -> Side:
@@ -159,15 +171,3 @@ def _parents(name: str, roots: Sequence[str]) -> list[str]:
         found.append(parent)
         parent = parent.rpartition("/")[0]
     return found
-
-
-def _without_covered(roots: set[tuple[str, bool]]) -> tuple[tuple[str, bool], ...]:
-    """Each dataset once: what a recursive root covers is not asked for again."""
-    trees = sorted(name for name, recursive in roots if recursive)
-    tops = [t for t in trees if not any(_in(t, other) for other in trees)]
-    lone = {
-        name
-        for name, recursive in roots
-        if not recursive and not any(name == t or _in(name, t) for t in tops)
-    }
-    return tuple((t, True) for t in tops) + tuple((name, False) for name in sorted(lone))

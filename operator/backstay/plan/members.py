@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from backstay.api.values import is_below
 from backstay.domain.pairs import Entry, Member, PairTask
@@ -27,9 +27,14 @@ def expand_members(pair: PairTask, source: HostListing) -> tuple[Member, ...]:
 
 def has_member(pair: PairTask, source: str, target: str) -> bool:
     """Whether the pair asks for `source` to be kept at `target`, itself or as part of a tree."""
+    return asks_for(pair.entries, source, target)
+
+
+def asks_for(entries: Iterable[Entry], source: str, target: str) -> bool:
+    """Whether entries ask for `source` to be kept at `target`, itself or as part of a tree."""
     return any(
         source == entry.source + below and (not below or entry.recursive)
-        for entry in pair.entries
+        for entry in entries
         if target == entry.target or is_below(target, entry.target)
         for below in (target.removeprefix(entry.target),)
     )

@@ -310,8 +310,8 @@ def _lineage(bookmark: Bookmark) -> str | None:
     return None if tag is None else tag.lineage
 
 
-def plan_farewell(seen_source: Mapping[str, Dataset], lineages: frozenset[str]) -> Prune:
-    """The bookmarks of a deleted pair's lineages; its snapshots and replicas stay."""
+def plan_farewell(seen_source: Mapping[str, Dataset], lineages: Collection[str]) -> Prune:
+    """The bookmarks of lineages that have ended; their snapshots and replicas stay."""
     return Prune(
         snapshots=(),
         bookmarks=tuple(

@@ -80,6 +80,19 @@ def left_over_message(states: Sequence[PairState]) -> str | None:
     )
 
 
+def strays_message(states: Sequence[PairState]) -> str | None:
+    """Which bookmarks keep points for a replica that no pair has; None when there is none."""
+    strays = list(dict.fromkeys(stray for state in states for stray in state.strays))
+    if not strays:
+        return None
+    more = f" (and {len(strays) - 1} more)" if len(strays) > 1 else ""
+    return (
+        f"{strays[0]}{more} keeps a point for a replica that no pair has now, as that of a member "
+        f"that was removed: it is not pruned; `zfs destroy {strays[0]}` at its host when nothing "
+        f"is to go on from it any more"
+    )
+
+
 def _largest_first(states: Sequence[PairState]) -> list[AsideState]:
     kept = [aside for state in states for aside in state.asides]
     return sorted(kept, key=lambda aside: (-aside.used_bytes, aside.dataset))

@@ -23,6 +23,7 @@ from backstay.report.divergence import (
     diverged_members,
     left_over_message,
     retained_asides,
+    strays_message,
 )
 from backstay.report.underway import StreamFacts, judge_streams, transfer_progress
 from backstay.report.verdict import Verdict, settle
@@ -299,10 +300,11 @@ def _abnormal(
 def _retained(
     states: Sequence[PairState], carried: Carried
 ) -> Iterator[tuple[ConditionType, str, str]]:
-    """What is kept at the target and nothing goes on from."""
+    """What is kept at a host and nothing goes on from."""
     for kind, reason, said in (
         (ConditionType.ASIDE_RETAINED, Reason.ASIDE_KEPT, aside_message(states)),
         (ConditionType.REPLICA_RETAINED, Reason.REPLICA_KEPT, left_over_message(states)),
+        (ConditionType.BOOKMARKS_RETAINED, Reason.BOOKMARKS_KEPT, strays_message(states)),
     ):
         if said is not None:
             yield kind, str(reason), said

@@ -57,6 +57,8 @@ class RouteView:
     seen: Seen | None
     outcome: Outcome
     cut_short: Unseen | None = None
+    strays: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Source dataset → bookmarks of ours for which no pair has a replica."""
 
 
 def pair_states(view: RouteView, before: Mapping[str, PairState]) -> tuple[PairState, ...]:
@@ -115,6 +117,7 @@ def _remembered(pair: PairTask, state: PairState, before: PairState, source: Sid
         ever_seen=before.ever_seen,
         asides=before.asides,
         left_over=before.left_over,
+        strays=before.strays,
     )
 
 
@@ -155,6 +158,7 @@ def _pair_state(
         yields=_yields(members, view),
         yield_fault=pair.yielding_fault,
         left_over=_left_over(pair, view, before),
+        strays=_strays(members, view, before),
     )
     if before is None:
         return state
@@ -247,6 +251,14 @@ def _left_over(pair: PairTask, view: RouteView, before: PairState | None) -> tup
                 of = entry.source + name.removeprefix(entry.target)
                 found[name] = AsideState(dataset=name, of=of, used_bytes=replica.used_bytes)
     return tuple(found.values())
+
+
+def _strays(
+    members: tuple[Member, ...], view: RouteView, before: PairState | None
+) -> tuple[str, ...]:
+    if view.seen is None:
+        return () if before is None else before.strays
+    return tuple(dict.fromkeys(s for m in members for s in view.strays.get(m.source, ())))
 
 
 StateT = TypeVar("StateT", MemberState, PairState)

@@ -23,6 +23,7 @@ _ONLY_WHILE_TRUE = frozenset(
         ConditionType.DIVERGED,
         ConditionType.ASIDE_RETAINED,
         ConditionType.REPLICA_RETAINED,
+        ConditionType.BOOKMARKS_RETAINED,
         ConditionType.FOREIGN_WRITER,
     }
 )

@@ -183,3 +183,44 @@ async def test_a_pair_outlives_another_object_of_its_name(lab: Lab, kind: str) -
     await lab.core.settle()
     assert known
     assert lab.core.shares.book.states == known
+
+
+async def test_a_member_in_conflict_since_the_restart_leaves_no_bookmark(lab: Lab) -> None:
+    """Its replica diverged, but its lineage is what it was."""
+    await running(lab)
+    lab.b.set("backup/backstay/d0", "readonly", "off")
+    lab.b.write("backup/backstay/d0", 4096)
+    lab.b.set("backup/backstay/d0", "readonly", "on")
+    lab.world.advance(20)
+    lab.core.restart()
+    await lab.core.live(100)
+    assert lab.core.condition("erp", "Ready") == ("False", "TargetModified")
+    lab.b.reachable = False
+    await deleted(lab, within=5)
+    assert lab.a.dataset("tank/vm/d0").bookmarks == []
+    assert lab.core.events == []
+
+
+async def test_a_member_whose_place_was_not_ours_when_it_was_seen_leaves_no_bookmark(
+    lab: Lab,
+) -> None:
+    """Its root was taken out of the Site: the target is asked once more."""
+    await running(lab)
+    lab.core.site("muc", lab.b, roots=())
+    lab.core.restart()
+    await lab.core.live(100)
+    assert lab.core.condition("erp", "Ready") == ("False", "OutsideReceiveRoots")
+    await deleted(lab, within=5)
+    assert lab.a.dataset("tank/vm/d0").bookmarks == []
+    assert lab.core.events == []
+
+
+async def test_a_lineage_that_nobody_can_see_any_more_is_named_in_the_event(lab: Lab) -> None:
+    await running(lab)
+    lab.b.export_pool("backup")
+    lab.core.restart()
+    await lab.core.live(100)
+    await deleted(lab, within=5)
+    (event,) = lab.core.events
+    assert event.reason == "BookmarksLeft"
+    assert lab.a.dataset("tank/vm/d0").bookmarks[0].name in event.message

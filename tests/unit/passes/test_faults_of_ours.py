@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from backstay.controllers.farewell import TRIES
 from backstay.controllers.keys import Key, ObjectKey
+from backstay.controllers.partings import TRIES
 from backstay.controllers.scheduler import Limits, Scheduler
 from backstay.domain.errors import Stalled
 from fakes.clock import FakeClock
@@ -87,7 +87,7 @@ async def test_a_fault_in_its_farewell_does_not_keep_a_pair_for_ever(
 ) -> None:
     lab.core.pair("erp", lab.volumes(1))
     await lab.core.live(300)
-    monkeypatch.setattr("backstay.controllers.farewell.plan_farewell", boom)
+    monkeypatch.setattr("backstay.controllers.partings.plan_farewell", boom)
     pair = ObjectKey("ReplicationPair", NAMESPACE, "erp")
     lab.core.bodies[pair]["metadata"]["deletionTimestamp"] = "2026-11-22T03:00:00Z"
     lab.core.registry.put(pair.kind, lab.core.bodies[pair])
