@@ -137,7 +137,7 @@ class Core:
             "hosts": [
                 {
                     "name": "h",
-                    "address": "192.0.2.1",
+                    "address": host.name.replace("/", "."),
                     "hostKeys": ["ssh-ed25519 AAAA"],
                     "receiveRoots": list(roots),
                 }

@@ -32,11 +32,11 @@ def body(kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> dict[st
     }
 
 
-def site(name: str, **metadata: Any) -> dict[str, Any]:
+def site(name: str, *, address: str = "192.0.2.1", **metadata: Any) -> dict[str, Any]:
     """A Site with one host `h1` and a receive root."""
     host = {
         "name": "h1",
-        "address": "192.0.2.1",
+        "address": address,
         "hostKeys": ["ssh-ed25519 AAAA"],
         "receiveRoots": ["tank/backstay"],
     }

@@ -169,7 +169,7 @@ class Estate:
     def _site(self, name: str, roots: list[str]) -> None:
         host = {
             "name": "h",
-            "address": "192.0.2.1",
+            "address": f"{name}.example",
             "hostKeys": ["ssh-ed25519 AAAA"],
             "receiveRoots": roots,
         }

@@ -21,6 +21,7 @@ from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Site
 from backstay.controllers.keys import ObjectKey
+from backstay.controllers.machines import Machine, machine_of
 from backstay.controllers.registry import Registry
 from backstay.domain.pairs import Conflict, Entry, HostKey, PairTask, Route
 from backstay.plan.claims import refused_claims
@@ -45,12 +46,14 @@ class PairIndex:
         self._active_site = active_site
         self._revision = -1
         self._active: dict[str, str] = {}
-        self._claims = _Claims()
+        self._claims = _Claims(self._machine)
         self._resolved: dict[str, ResolvedPair | Conflict] = {}
         self._unserved: dict[str, None] = {}
         self._routes: dict[Route, dict[str, ResolvedPair]] = {}
-        self._sources: dict[HostKey, dict[tuple[Route, str], PairTask]] = {}
-        self._targets: dict[HostKey, dict[tuple[Route, str], PairTask]] = {}
+        self._ends: dict[str, list[tuple[Route, Machine, Machine]]] = {}
+        """The routes of a pair with the machines that they were between when it was put in."""
+        self._sources: dict[Machine, dict[tuple[Route, str], PairTask]] = {}
+        self._targets: dict[Machine, dict[tuple[Route, str], PairTask]] = {}
 
     def pair(self, key: str) -> ResolvedPair | Conflict | None:
         """The pair with its routes, why it has none, or None when there is no such valid pair."""
@@ -63,19 +66,20 @@ class PairIndex:
         return list(self._routes.get(route, {}).values())
 
     def at_source(self, host: HostKey) -> Iterator[tuple[Route, PairTask]]:
-        """All that is asked of a source host; a suspended pair still wants its points there."""
+        """All that is asked of a source host's machine; a suspended pair still wants its points."""
         self._catch_up()
-        for (route, _), task in self._sources.get(host, {}).items():
+        for (route, _), task in self._sources.get(self._machine(host), {}).items():
             yield route, task
 
     def at_target(self, host: HostKey) -> Iterator[tuple[Route, PairTask]]:
-        """All that is sent to a target host, or was until it was suspended."""
+        """All that is sent to a target host's machine, or was until it was suspended."""
         self._catch_up()
-        for (route, _), task in self._targets.get(host, {}).items():
+        for (route, _), task in self._targets.get(self._machine(host), {}).items():
             yield route, task
 
     def asking(self, host: HostKey) -> Iterator[tuple[str, Route, Sequence[Entry]]]:
-        """What any pair asks of a source host; of one that cannot be served, at either site."""
+        """As `at_source`, and what pairs that cannot be served as they are would ask there."""
+        machine = self._machine(host)
         for route, task in self.at_source(host):
             yield task.key, route, task.entries
         for key in self._unserved:
@@ -83,7 +87,7 @@ class PairIndex:
                 continue
             for site in pair.spec.sites:
                 for route, entries in pair_entries(pair, site).items():
-                    if route.source == host:
+                    if self._machine(route.source) == machine:
                         yield key, route, entries
 
     def _catch_up(self) -> None:
@@ -125,20 +129,23 @@ class PairIndex:
             self._unserved[key] = None
             return
         for route, task in resolved.shares.items():
-            self._sources.setdefault(route.source, {})[route, key] = task
-            self._targets.setdefault(route.target, {})[route, key] = task
+            source, target = self._machine(route.source), self._machine(route.target)
+            self._ends.setdefault(key, []).append((route, source, target))
+            self._sources.setdefault(source, {})[route, key] = task
+            self._targets.setdefault(target, {})[route, key] = task
             if not resolved.suspended:
                 self._routes.setdefault(route, {})[key] = resolved
 
     def _take_out(self, key: str) -> None:
-        before = self._resolved.pop(key, None)
+        self._resolved.pop(key, None)
         self._unserved.pop(key, None)
-        if not isinstance(before, ResolvedPair):
-            return
-        for route in before.shares:
+        for route, source, target in self._ends.pop(key, ()):
             _discard(self._routes, route, key)
-            _discard(self._sources, route.source, (route, key))
-            _discard(self._targets, route.target, (route, key))
+            _discard(self._sources, source, (route, key))
+            _discard(self._targets, target, (route, key))
+
+    def _machine(self, host: HostKey) -> Machine:
+        return machine_of(host, self._registry)
 
     def _pair(self, key: str) -> ReplicationPair | None:
         namespace, name = key.split("/", 1)
@@ -161,16 +168,17 @@ def sites_of(pair: ReplicationPair, registry: Registry) -> dict[str, Site]:
 
 
 class _Claims:
-    """The pairs whose targets belong to older ones, judged host by host.
+    """The pairs whose targets belong to older ones, judged machine by machine.
 
-    Pairs that meet on no target host, directly or through others, have nothing to do with each
+    Pairs that meet on no target, directly or through others, have nothing to do with each
     other; those that do are judged together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, machine: Callable[[HostKey], Machine]) -> None:
         self.refused: dict[str, Conflict] = {}
-        self._hosts: dict[str, frozenset[HostKey]] = {}
-        self._claimants: dict[HostKey, dict[str, None]] = {}
+        self._machine = machine
+        self._hosts: dict[str, frozenset[Machine]] = {}
+        self._claimants: dict[Machine, dict[str, None]] = {}
 
     def update(
         self,
@@ -179,7 +187,7 @@ class _Claims:
         active_site: Mapping[str, str],
     ) -> list[str]:
         """The claims are those of now; the pairs of which something else is said than before."""
-        touched: set[HostKey] = set()
+        touched: set[Machine] = set()
         for key, pair in changed.items():
             for host in (before := self._hosts.pop(key, frozenset())):
                 _discard(self._claimants, host, key)
@@ -187,21 +195,23 @@ class _Claims:
             if pair is None:
                 continue
             site = active_site.get(key, pair.spec.preferred_site)
-            self._hosts[key] = frozenset(route.target for route in pair_entries(pair, site))
+            self._hosts[key] = frozenset(
+                self._machine(route.target) for route in pair_entries(pair, site)
+            )
             touched |= self._hosts[key]
             for host in self._hosts[key]:
                 self._claimants.setdefault(host, {})[key] = None
         judged = self._meeting(touched)
         pairs = [pair for key in judged if (pair := pair_of(key)) is not None]
-        said = refused_claims(pairs, active_site)
+        said = refused_claims(pairs, active_site, self._machine)
         concerned = [key for key in judged if self.refused.get(key) != said.get(key)]
         for key in (*changed, *judged):
             self.refused.pop(key, None)
         self.refused |= said
         return concerned
 
-    def _meeting(self, hosts: Collection[HostKey]) -> Iterable[str]:
-        """The pairs that claim something on these hosts, or on one that such a pair is also on."""
+    def _meeting(self, hosts: Collection[Machine]) -> Iterable[str]:
+        """The pairs that claim something on these machines, or on one that such a pair is on."""
         found: dict[str, None] = {}
         known, todo = set(hosts), list(hosts)
         while todo:

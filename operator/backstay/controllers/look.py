@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from backstay.api.values import is_below
+from backstay.controllers.machines import machine_of
 from backstay.controllers.shares import Shares
 from backstay.domain.errors import BackstayError, Refused
 from backstay.domain.pairs import (
@@ -35,19 +36,19 @@ async def look_around(pair: ResolvedPair, shares: Shares, clock: Clock) -> tuple
 
 
 def _tasks(pair: ResolvedPair, shares: Shares) -> dict[Route, RouteTask]:
-    found: dict[Route, list[PairTask]] = {}
+    found: dict[Route, dict[str, PairTask]] = {}
     for host in dict.fromkeys(route.source for route in pair.shares):
         at_host = shares.at_source(host)
         for route, task in at_host:
             if task.key == pair.key or _meets(task, pair):
-                found.setdefault(route, []).append(task)
+                found.setdefault(route, {})[task.key] = task
     return {
         route: RouteTask(
             source_host=str(route.source),
             target_host=str(route.target),
             receive_roots=shares.finder.receive_roots(route.target),
             short_id=shares.short_id,
-            pairs=tuple(tasks),
+            pairs=tuple(tasks.values()),
         )
         for route, tasks in found.items()
     }
@@ -67,7 +68,8 @@ async def _look(task: RouteTask, route: Route, shares: Shares, clock: Clock) -> 
     except Refused as error:
         unseen = Unseen(reason=error.reason, message=error.message)
         observation = RouteObservation(source=unseen, target=unseen, synced_at=clock.now())
-    return RouteLook(route=route, task=task, observation=observation)
+    machine = machine_of(route.source, shares.registry)
+    return RouteLook(route=route, machine=machine, task=task, observation=observation)
 
 
 async def _open(key: HostKey, shares: Shares) -> HostPort | Unseen:

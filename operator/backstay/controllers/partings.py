@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import structlog
 
 from backstay.api.values import is_below
+from backstay.controllers.machines import machine_of
 from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import Shares
 from backstay.domain.errors import BackstayError
@@ -187,10 +188,11 @@ class Partings:
         others: Iterable[tuple[str, Route, Sequence[Entry]]],
     ) -> dict[str, Tie]:
         """Without those that other pairs have, or will have once they are served."""
-        left = dict(ties)
+        registry = self._shares.registry
+        machine, left = machine_of(route.target, registry), dict(ties)
         for other, at, entries in others if ties else ():
             known = self._book.ties.get(other, {}).get(at, {})
-            is_here = at.target == route.target
+            is_here = machine_of(at.target, registry) == machine
             for lineage, tie in ties.items():
                 is_asked = is_here and asks_for(entries, tie.source, tie.target)
                 if is_asked or lineage in known:

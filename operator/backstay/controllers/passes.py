@@ -17,6 +17,7 @@ from backstay.act.route import Hands
 from backstay.api.words import Reason
 from backstay.controllers.cycle import Cycle, CycleHooks, go_on_alone
 from backstay.controllers.lanes import LaneEnd, Lanes
+from backstay.controllers.machines import Machine, machine_of
 from backstay.controllers.partings import Partings
 from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import RouteShare, Shares
@@ -76,7 +77,7 @@ class RoutePasses:
         self._locks: dict[Route, asyncio.Lock] = {}
         self.lanes = Lanes(self._lane_ended, self._carry)
         self.partings = Partings(shares)
-        self._pruning: dict[HostKey, asyncio.Lock] = {}
+        self._pruning: dict[Machine, asyncio.Lock] = {}
 
     def alone(self, route: Route) -> asyncio.Lock:
         """Held while anything works on the route: passes, and the farewell of a pair."""
@@ -216,7 +217,8 @@ class RoutePasses:
             log.warning("local-point-failed", route=str(route), item=name, reason=why.reason)
 
     def _pruning_of(self, source: HostKey) -> asyncio.Lock:
-        return self._pruning.setdefault(source, asyncio.Lock())
+        machine = machine_of(source, self._shares.registry)
+        return self._pruning.setdefault(machine, asyncio.Lock())
 
     def _seen_forwards(
         self, route: Route, task: RouteTask, observation: RouteObservation

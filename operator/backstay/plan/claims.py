@@ -9,7 +9,7 @@ muc/h tank/x     muc/h tank/x/y          fine
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -24,27 +24,36 @@ _NO_TIME = datetime.min.replace(tzinfo=UTC)
 @dataclass(frozen=True, slots=True)
 class _Claim:
     host: HostKey
+    machine: Hashable
     entry: Entry
     pair: str
 
 
 def refused_claims(
-    pairs: Iterable[ReplicationPair], active_sites: Mapping[str, str]
+    pairs: Iterable[ReplicationPair],
+    active_sites: Mapping[str, str],
+    machine: Callable[[HostKey], Hashable],
 ) -> dict[str, Conflict]:
     """The pairs that name a target dataset of an older pair, with what they are told.
 
-    The older one is that with the smaller creation time; of equals that with the smaller name.
+    Hosts of one `machine` are one, whatever they are called. The older pair is that with the
+    smaller creation time; of equals that with the smaller name.
     """
-    lone: dict[tuple[HostKey, str], str] = {}
-    trees: dict[tuple[HostKey, str], str] = {}
-    above: dict[tuple[HostKey, str], str] = {}
+    lone: dict[tuple[Hashable, str], str] = {}
+    trees: dict[tuple[Hashable, str], str] = {}
+    above: dict[tuple[Hashable, str], str] = {}
     refused: dict[str, Conflict] = {}
     for pair in sorted(pairs, key=_age):
         key = _key(pair)
-        claims = list(_claims(pair, active_sites.get(key, pair.spec.preferred_site)))
+        site = active_sites.get(key, pair.spec.preferred_site)
+        claims = [
+            _Claim(route.target, machine(route.target), entry, key)
+            for route, entries in pair_entries(pair, site).items()
+            for entry in entries
+        ]
         for claim in claims:
-            spot = (claim.host, claim.entry.target)
-            higher = [(claim.host, name) for name in _with_parents(claim.entry.target)]
+            spot = (claim.machine, claim.entry.target)
+            higher = [(claim.machine, name) for name in _with_parents(claim.entry.target)]
             owner = lone.get(spot) or next((trees[h] for h in higher if h in trees), None)
             if owner is None and claim.entry.recursive:
                 owner = above.get(spot)
@@ -53,17 +62,11 @@ def refused_claims(
                 break
         else:
             for claim in claims:
-                spot = (claim.host, claim.entry.target)
+                spot = (claim.machine, claim.entry.target)
                 (trees if claim.entry.recursive else lone).setdefault(spot, key)
                 for name in _with_parents(claim.entry.target)[1:]:
-                    above.setdefault((claim.host, name), key)
+                    above.setdefault((claim.machine, name), key)
     return refused
-
-
-def _claims(pair: ReplicationPair, source_site: str) -> Iterable[_Claim]:
-    for route, entries in pair_entries(pair, source_site).items():
-        for entry in entries:
-            yield _Claim(route.target, entry, _key(pair))
 
 
 def _conflict(claim: _Claim, owner: str) -> Conflict:

@@ -11,7 +11,7 @@ Every target of a source counts, whichever pair it is of.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay.domain.pairs import Member, Route, RouteObservation, RouteTask, Unseen
@@ -28,6 +28,8 @@ class RouteLook:
     """One route of a source host, as it was seen just now."""
 
     route: Route
+    machine: Hashable
+    """Of the source host, which may have other names."""
     task: RouteTask
     observation: RouteObservation
 
@@ -117,7 +119,7 @@ def _offer(
     snapshot = _wanted(dataset, to)
     if snapshot is None:
         return f"{dataset.name} has no snapshot {_named(to)}"
-    targets = _targets(look.route, dataset, snapshot, looks)
+    targets = _targets(look.machine, dataset, snapshot, looks)
     if isinstance(targets, str):
         return targets
     lineages = {t.lineage for t in targets}
@@ -141,11 +143,11 @@ def _named(to: str | None) -> str:
 
 
 def _targets(
-    route: Route, source: Dataset, to: Snapshot, looks: Sequence[RouteLook]
+    machine: Hashable, source: Dataset, to: Snapshot, looks: Sequence[RouteLook]
 ) -> tuple[TargetLeft, ...] | str:
     """Every target of the source, or which of them nothing is known of."""
     found = []
-    for look in (one for one in looks if one.route.source == route.source):
+    for look in (one for one in looks if one.machine == machine):
         seen = see_route(look.task, look.observation)
         if seen is None:
             side = look.observation.target

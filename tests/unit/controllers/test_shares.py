@@ -9,19 +9,21 @@ from typing import Any
 
 import pytest
 
+from backstay.api.words import Reason
 from backstay.controllers import index as module
 from backstay.controllers.book import Book
 from backstay.controllers.hosts import HostFinder
 from backstay.controllers.registry import Registry
 from backstay.controllers.shares import Shares
-from backstay.domain.pairs import HostKey, PairState, Point, Route
+from backstay.domain.pairs import Conflict, HostKey, PairState, Point, Route
 from backstay.domain.zfs import Guid
 from backstay.plan import claims
 from backstay.plan.resolve import ResolvedPair, resolve_pair
 from backstay.ports.host import Endpoint, HostPort
+from fakes import objects
 from fakes.clock import START, FakeClock
 from fakes.kube import FakeKube
-from fakes.objects import changed, pair, policy, site
+from fakes.objects import changed, pair, policy
 
 PAIRS, SITES = 2000, 10
 INTERVAL_S = 150.0
@@ -37,6 +39,11 @@ class NoHosts:
 
     async def close(self) -> None:
         pass
+
+
+def site(name: str, **metadata: Any) -> dict[str, Any]:
+    """A Site whose host `h1` is a machine of its own."""
+    return objects.site(name, address=f"{name}.example", **metadata)
 
 
 def route(a: object, b: object) -> Route:
@@ -164,7 +171,9 @@ def test_a_younger_claim_holds_as_soon_as_the_older_one_is_gone_or_elsewhere() -
             for host in hosts
         ]
     target = site("b1")
-    target["spec"]["hosts"].append({**target["spec"]["hosts"][0], "name": "h2"})
+    target["spec"]["hosts"].append(
+        {**target["spec"]["hosts"][0], "name": "h2", "address": "h2.example"}
+    )
     shares = shares_of(policy(), site("a1"), target, old, wide, far)
 
     def held() -> list[str]:
@@ -274,3 +283,35 @@ def test_a_pass_knows_what_else_is_asked_of_its_source_host() -> None:
     assert share is not None
     assert [p.key for p in share.task.pairs] == ["ns/p1"]
     assert [p.key for p in share.task.neighbours] == ["ns/p3", "ns/p4"]
+
+
+def at_one_address(number: int, name: str, **metadata: Any) -> dict[str, Any]:
+    """A Site whose host `h1` is machine `number`."""
+    return objects.site(name, address=f"Host{number}.example", **metadata)
+
+
+def test_what_is_asked_of_a_machine_is_found_by_each_of_its_names() -> None:
+    """Two namespaces name it, until one of them gives it another address."""
+    sites = [
+        at_one_address(n, name, namespace=namespace)
+        for namespace in ("ns", "other")
+        for n, name in enumerate(("a1", "b1"))
+    ]
+    late = pair_on(1, 1, 1)
+    late["metadata"].update(namespace="other", creationTimestamp="2031-01-01T00:00:00Z")
+    late["spec"]["datasets"][0]["at"]["b1"]["dataset"] += "-late"
+    shares = shares_of(policy(), policy(namespace="other"), *sites, P1, late)
+    source = route(1, 1).source
+    assert [task.key for _, task in shares.at_source(source)] == ["ns/p1", "other/p1"]
+    assert [task.key for task in shares.neighbours(route(1, 1), {"ns/p1"})] == ["other/p1"]
+
+    same = changed(late, spec={"datasets": P1["spec"]["datasets"]})
+    shares.registry.put("ReplicationPair", same)
+    refused = shares.resolve("other", "p1")
+    assert isinstance(refused, Conflict)
+    assert refused.reason == Reason.DATASET_CLAIMED
+
+    shares.registry.put("Site", at_one_address(3, "b1", namespace="other"))
+    assert isinstance(shares.resolve("other", "p1"), ResolvedPair)
+    shares.registry.put("Site", at_one_address(2, "a1", namespace="other"))
+    assert [task.key for _, task in shares.at_source(source)] == ["ns/p1"]

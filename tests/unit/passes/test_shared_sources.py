@@ -16,32 +16,37 @@ D0 = "tank/vm/d0"
 RETENTION = {"source": {"last": 1}, "target": {"last": 1}}
 
 
-def fan_out(lab: Lab) -> tuple[Route, Route]:
-    """`d0` goes to two hosts; returns both routes."""
+def fan_out(lab: Lab, also: str) -> tuple[Route, Route]:
+    """`d0` goes to two hosts, to the second one from Site `also`; returns both routes."""
     c = lab.world.host("ber/h", pools=("vault",))
     c.create("vault/backstay")
     lab.core.site("ber", c, roots=("vault/backstay",))
+    lab.core.site(also, lab.a)
     lab.core.policy(retention=RETENTION)
     lab.a.create(D0, volume=True)
     lab.a.write(D0, 4096)
     lab.core.pair("erp", {"d0": (D0, "backup/backstay/d0")})
     at = {
-        "fra": {"host": "h", "dataset": D0},
+        also: {"host": "h", "dataset": D0},
         "ber": {"host": "h", "dataset": "vault/backstay/d0"},
     }
-    lab.core.pair("fan", {}, sites=["fra", "ber"], datasets=[{"name": "d0", "at": at}])
+    lab.core.pair(
+        "fan", {}, sites=[also, "ber"], preferredSite=also, datasets=[{"name": "d0", "at": at}]
+    )
     source = HostKey(NAMESPACE, "fra", "h")
+    alias = HostKey(NAMESPACE, also, "h")
     return Route(source, HostKey(NAMESPACE, "muc", "h")), Route(
-        source, HostKey(NAMESPACE, "ber", "h")
+        alias, HostKey(NAMESPACE, "ber", "h")
     )
 
 
 @pytest.mark.rule("Pruning keeps the chain")
+@pytest.mark.parametrize("also", ["fra", "ams"], ids=["one Site", "two Sites of one machine"])
 async def test_a_route_does_not_prune_what_another_one_has_just_sent(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, also: str
 ) -> None:
     """Its listing is older than the other's bookmark, which says that the point is a base."""
-    to_muc, to_ber = fan_out(lab)
+    to_muc, to_ber = fan_out(lab, also)
     await lab.core.live(100)
     lab.a.write(D0, 4096)
     lab.world.advance(151)

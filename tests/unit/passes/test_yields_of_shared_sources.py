@@ -20,25 +20,28 @@ from fakes.yields import (
 )
 
 
-def fan_out(lab: Lab, retention: dict[str, Any]) -> None:
-    """`d0` goes to two hosts by two pairs."""
+def fan_out(lab: Lab, retention: dict[str, Any], also: str = "fra") -> None:
+    """`d0` goes to two hosts by two pairs, by the second one from Site `also`."""
     c = lab.world.host("ber/h", pools=("vault",))
     c.create("vault/backstay")
     lab.core.site("ber", c, roots=("vault/backstay",))
+    lab.core.site(also, lab.a)
     lab.core.policy(retention=retention)
     lab.core.pair("erp", lab.volumes(1))
     at = {
-        "fra": {"host": "h", "dataset": SOURCE},
+        also: {"host": "h", "dataset": SOURCE},
         "ber": {"host": "h", "dataset": "vault/backstay/d0"},
     }
-    lab.core.pair("fan", {}, sites=["fra", "ber"], datasets=[{"name": "d0", "at": at}])
+    datasets = [{"name": "d0", "at": at}]
+    lab.core.pair("fan", {}, sites=[also, "ber"], preferredSite=also, datasets=datasets)
 
 
 @pytest.mark.rule("Room for a rollback")
+@pytest.mark.parametrize("also", ["fra", "ams"], ids=["one Site", "two Sites of one machine"])
 async def test_the_targets_of_other_pairs_are_counted_in_and_take_no_point_either(
-    lab: Lab,
+    lab: Lab, also: str
 ) -> None:
-    fan_out(lab, KEPT)
+    fan_out(lab, KEPT, also)
     await lab.core.live(200)
     lab.a.snapshot(f"{SOURCE}@snap1")
     await newer(lab)
