@@ -79,6 +79,10 @@ class ConditionType(Word):
         "BookmarksRetained",
         "Only while true: a bookmark of ours at the source keeps a point for no replica of a pair.",
     )
+    POOL_SEEN_TWICE = (
+        "PoolSeenTwice",
+        "Only while true: two hosts with different addresses show one pool.",
+    )
     FOREIGN_WRITER = (
         "ForeignWriter",
         "Only while true: another installation writes below a receive root; we stay away.",
@@ -151,6 +155,10 @@ class Reason(Word):
         "The clock of a host, or the operator's, is wrong; the message has the seconds.",
     )
     POOL_DEGRADED = "PoolDegraded", "A pool is not ONLINE."
+    SAME_POOL_GUID = (
+        "SamePoolGuid",
+        "A pool of another address has the same GUID: it is one machine, or a copied disk.",
+    )
     POOL_NOT_IMPORTED = (
         "PoolNotImported",
         "A pool that is needed is not imported: what it holds is unknown, not gone.",

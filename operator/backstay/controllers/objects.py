@@ -18,6 +18,7 @@ from backstay.api.words import Reason
 from backstay.controllers.book import UNSEEN_FIRST_S
 from backstay.controllers.farewell import Farewell
 from backstay.controllers.keys import Key, ObjectKey
+from backstay.controllers.machines import PoolsSeen
 from backstay.controllers.registry import Entry, Invalid
 from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import Shares
@@ -91,6 +92,7 @@ class ObjectRuns:
         """Sites, by uid, whose hosts were asked → how far our wall clock was from the other one."""
         self._unheld: set[ObjectKey] = set()
         """Pairs that could not be held when they were looked at last."""
+        self._pools = PoolsSeen(shares.registry)
 
     async def run(self, key: ObjectKey) -> Again | None:
         """The object's status is true as of now; returns when it must be looked at again.
@@ -258,7 +260,7 @@ class ObjectRuns:
         views = await asyncio.gather(*(self._greet(key) for key in keys))
         status = site_status(
             before,
-            views,
+            self._with_twins(dict(zip(keys, views, strict=True))),
             generation=entry.generation,
             requested_at=entry.requested_at,
             now=self._now(),
@@ -266,6 +268,22 @@ class ObjectRuns:
         self._sink.publish(entry.ref, status.document(), rpo_s=None)
         self._wake_pairs(entry)
         return Again(in_s=self._next_look_s(entry, dict(zip(keys, views, strict=True))))
+
+    def _with_twins(self, seen: Mapping[HostKey, HostView]) -> list[HostView]:
+        """The hosts with who else shows a pool of theirs, as far as all were asked."""
+        for key, view in seen.items():
+            self._pools.show(key, (pool.guid for pool in view.pools))
+        return [
+            replace(
+                view,
+                twins={
+                    pool.name: other
+                    for pool in view.pools
+                    if (other := self._pools.elsewhere(key, pool.guid)) is not None
+                },
+            )
+            for key, view in seen.items()
+        ]
 
     def _next_look_s(self, entry: Entry, seen: Mapping[HostKey, HostView]) -> float:
         """A minute while all is well; who does not answer is asked again later each time."""

@@ -18,6 +18,7 @@ _BAD_WHEN_TRUE = frozenset(
         ConditionType.STALLED,
         ConditionType.DIVERGED,
         ConditionType.FOREIGN_WRITER,
+        ConditionType.POOL_SEEN_TWICE,
     }
 )
 _NEUTRAL = frozenset({ConditionType.SUSPENDED, ConditionType.YIELDING})

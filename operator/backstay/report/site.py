@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from backstay.api.v1alpha1.site import HostStatus, PoolStatus, SiteStatus
@@ -33,6 +33,8 @@ class HostView:
     clock_uncertainty_s: float = 0.0
     pools: tuple[Pool, ...] = ()
     receive_roots: tuple[str, ...] = ()
+    twins: Mapping[str, HostKey] = field(default_factory=dict)
+    """Pool of it → a host at another address that shows it, too."""
 
 
 def host_view(key: HostKey, facts: HostFacts, receive_roots: tuple[str, ...]) -> HostView:
@@ -61,7 +63,7 @@ def site_status(
     told = {host.name: host.clock_skew_seconds for host in before.hosts}
     shown = tuple(_host(host, told.get(host.name)) for host in hosts)
     clocks = _clocks(before, shown)
-    verdicts = [_reachable(hosts), _pools(hosts), clocks, _ready(hosts)]
+    verdicts = [_reachable(hosts), _pools(hosts), clocks, _ready(hosts), *_twins(hosts)]
     good = sum(1 for h in hosts if h.problem is None)
     return SiteStatus(
         observed_generation=generation,
@@ -156,6 +158,22 @@ def _pools(hosts: Sequence[HostView]) -> Verdict:
         return Verdict(type=kind, status="Unknown", reason=Reason.UNREACHABLE, message=said)
     said = f"{seen} pools are ONLINE"
     return Verdict(type=kind, status="True", reason=Reason.POOLS_ONLINE, message=said)
+
+
+def _twins(hosts: Sequence[HostView]) -> list[Verdict]:
+    """Whether one machine may have two addresses, for what is shared there goes by the address."""
+    found = [(h.name, pool, other) for h in hosts for pool, other in h.twins.items()]
+    if not found:
+        return []
+    host, pool, other = found[0]
+    said = (
+        f"{host} and {other} (namespace {other.namespace}) have another address or port and show "
+        f"the same pool {pool}: if it is one machine, give it the same address and port in both "
+        f"places, or pairs of one dataset prune each other's points; of a copied disk, give one "
+        f"pool another GUID: zpool reguid {pool}"
+    )
+    kind, reason = ConditionType.POOL_SEEN_TWICE, Reason.SAME_POOL_GUID
+    return [Verdict(type=kind, status="True", reason=reason, message=said)]
 
 
 def _missing_pools(host: HostView) -> list[str]:

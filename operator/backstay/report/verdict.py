@@ -24,6 +24,7 @@ _ONLY_WHILE_TRUE = frozenset(
         ConditionType.ASIDE_RETAINED,
         ConditionType.REPLICA_RETAINED,
         ConditionType.BOOKMARKS_RETAINED,
+        ConditionType.POOL_SEEN_TWICE,
         ConditionType.FOREIGN_WRITER,
     }
 )

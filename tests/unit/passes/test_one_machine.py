@@ -95,3 +95,34 @@ async def test_a_member_that_moved_to_another_name_of_its_hosts_keeps_its_bookma
     assert before
     assert lab.a.dataset(D0).bookmarks == before
     assert lab.core.condition("erp", "Ready")[0] == "True"
+
+
+async def test_a_pool_at_two_addresses_is_said_by_both_sites_for_as_long_as_both_show_it(
+    lab: Lab,
+) -> None:
+    """What is shared goes by the address: such a machine is taken for two."""
+    lab.core.site("ams", lab.a)
+    known = [b["spec"]["hosts"][0] for k, b in lab.core.bodies.items() if k.name == "ams"]
+    secret = {"secretRef": {"name": "key"}}
+    await lab.core.live(130)
+    assert lab.core.condition("ams", "PoolSeenTwice", "Site") == ("", "")
+    other = {"hosts": [{**known[0], "address": "storage.example"}], "ssh": secret}
+    lab.core.apply("Site", "ams", other)
+    await lab.core.live(130)
+    for one, two in (("fra", "ams/h"), ("ams", "fra/h")):
+        assert lab.core.condition(one, "PoolSeenTwice", "Site") == ("True", "SamePoolGuid")
+        assert two in lab.core.message(one, "PoolSeenTwice", "Site")
+    assert lab.core.condition("muc", "PoolSeenTwice", "Site") == ("", "")
+    lab.core.vanish("Site", "ams")
+    await lab.core.live(130)
+    assert lab.core.condition("fra", "PoolSeenTwice", "Site") == ("", "")
+
+
+async def test_a_pool_that_moved_to_another_machine_is_not_seen_twice(lab: Lab) -> None:
+    """The old one may be dead, and cannot say that it has the pool no more."""
+    lab.core.site("ams", lab.world.host("ams/h", pools=("spare",)))
+    await lab.core.live(130)
+    lab.a.reachable = False
+    lab.world.hosts["ams/h"].pools["tank"] = lab.a.pools["tank"]
+    await lab.core.live(130)
+    assert lab.core.condition("ams", "PoolSeenTwice", "Site") == ("", "")
