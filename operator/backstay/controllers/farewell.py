@@ -37,9 +37,9 @@ class Farewell:
         """Of the pair's streams beside passes only those go on that are wanted of it now."""
         await self._passes.end_streams(pair, wanted)
 
-    def left(self, pair: str, wanted: Mapping[Route, pairs.PairTask]) -> list[Route]:
+    def left(self, pair: str) -> list[Route]:
         """The routes that the pair has left; their next run takes its bookmarks away."""
-        return self._passes.partings.left(pair, wanted)
+        return self._passes.partings.left(pair)
 
     async def gone(self, key: ObjectKey) -> None:
         """Nothing of a pair without an object goes on, and nothing is remembered of it."""
@@ -88,7 +88,8 @@ class Farewell:
         failures: list[str] = []
         strays: list[str] = []
         asked = pair_entries(pair, site)
-        for route in dict.fromkeys((*asked, *self._shares.book.ties.get(key, {}))):
+        book = self._shares.book
+        for route in dict.fromkeys((*asked, *book.ties.get(key, {}), *book.kept.get(key, {}))):
             async with self._passes.alone(route):
                 # A pass that was under way may have begun another one.
                 await self._passes.end_streams(key, {})

@@ -78,7 +78,7 @@ class PairIndex:
             yield route, task
 
     def asking(self, host: HostKey) -> Iterator[tuple[str, Route, Sequence[Entry]]]:
-        """As `at_source`, and what pairs that cannot be served as they are would ask there."""
+        """As `at_source`, and what pairs would ask there that are not served, or are leaving."""
         machine = self._machine(host)
         for route, task in self.at_source(host):
             yield task.key, route, task.entries
@@ -123,9 +123,7 @@ class PairIndex:
             return
         resolved = self._claims.refused.get(key) or self._resolve(key, pair)
         self._resolved[key] = resolved
-        if pair.metadata.deletion_timestamp is not None:
-            return
-        if isinstance(resolved, Conflict):
+        if isinstance(resolved, Conflict) or pair.metadata.deletion_timestamp is not None:
             self._unserved[key] = None
             return
         for route, task in resolved.shares.items():

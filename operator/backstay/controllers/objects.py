@@ -160,8 +160,7 @@ class ObjectRuns:
             wanted = {} if resolved.suspended else resolved.shares
             await self._farewell.end_streams(key, wanted)
             new = [route for route in wanted if self._shares.is_new(route, key)]
-            gone = [] if resolved.suspended else self._farewell.left(key, wanted)
-            for route in (*new, *gone):
+            for route in (*new, *self._farewell.left(key)):
                 self._hooks.ring(route)
             is_done = not new
         before = _parsed(ReplicationPairStatus, entry)

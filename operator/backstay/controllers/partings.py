@@ -1,8 +1,9 @@
 """Ties that end: bookmarks go with a member that left its pair, and with a pair that was deleted.
 
     the tie                                        -> its bookmarks at the source
-    is of a member that was removed since          -> go before the next pass; what was removed
-      a pass of this leader has seen it               while no operator ran is said, and stays
+    is of a member that was removed since          -> go before the next pass, but for those whose
+      a pass of this leader has seen it               snapshot is gone: they may be its only base
+    is of a member that was removed before that    -> stay, and those that keep a point are told
     is of a pair that is deleted                   -> go; the target is asked what else there is
     is asked for by another pair, or was given     -> stay
       to another installation
@@ -12,7 +13,7 @@ Snapshots and replicas stay: a member that is added again goes on from one that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -22,19 +23,22 @@ from backstay.controllers.machines import machine_of
 from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import Shares
 from backstay.domain.errors import BackstayError
-from backstay.domain.pairs import Entry, PairTask, Route
-from backstay.domain.zfs import WRITER, HostListing
+from backstay.domain.pairs import Entry, Route
+from backstay.domain.steps import Prune
+from backstay.domain.zfs import WRITER, Dataset, HostListing
 from backstay.observe.route import without_covered
+from backstay.plan.checks import receive_root
 from backstay.plan.lineages import Tie, stray_bookmarks, stray_sources, ties_between
-from backstay.plan.members import asks_for, has_member
+from backstay.plan.members import asks_for
 from backstay.plan.naming import short_id
-from backstay.plan.pruning import plan_farewell
+from backstay.plan.pruning import lone_bases, plan_farewell, plan_parting
 from backstay.plan.replication import Seen
-from backstay.plan.resolve import ResolvedPair
+from backstay.plan.resolve import ResolvedPair, pair_entries
 from backstay.ports.host import HostPort, SurveyRequest
 
 log = structlog.get_logger(__name__)
 
+Asking = tuple[str, Route, Sequence[Entry]]
 TRIES = 5
 """About a minute and a half: a site that is dead must not keep an object, or its namespace."""
 PAUSE_S = 15.0
@@ -46,6 +50,22 @@ class Cleared:
 
     failures: tuple[str, ...]
     strays: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Needed:
+    """Which lineages pairs are known to have at the sources of a host."""
+
+    lineages: Mapping[str, Collection[str]]
+    unseen: tuple[Entry, ...]
+    """What pairs ask for whose lineages are not known yet."""
+
+    def at(self, source: str) -> Collection[str] | None:
+        """Those of a source; None when some are not known."""
+        for entry in self.unseen:
+            if source == entry.source or (entry.recursive and is_below(source, entry.source)):
+                return None
+        return self.lineages.get(source, ())
 
 
 class Partings:
@@ -60,9 +80,13 @@ class Partings:
         if self._book.ties.get(pair, {}).get(route):
             self._book.parting.setdefault(route, {}).setdefault(pair, 0)
 
-    def left(self, pair: str, wanted: Mapping[Route, PairTask]) -> list[Route]:
+    def left(self, pair: str) -> list[Route]:
         """The routes that the pair has left and that ties of it are still on."""
-        routes = [route for route in self._book.ties.get(pair, {}) if route not in wanted]
+        known = self._book.ties.get(pair)
+        asked = self._asked(pair) if known else None
+        if not known or asked is None:
+            return []
+        routes = [route for route in known if route not in asked]
         for route in routes:
             self.edited(pair, route)
         return routes
@@ -76,11 +100,12 @@ class Partings:
         for pair in list(waiting):
             tried = waiting[pair] = waiting[pair] + 1
             # More only after faults of ours, which ended every try: passes go on.
-            problem = None if tried > TRIES else await self._part(pair, route)
+            problem = "of a fault of ours" if tried > TRIES else await self._part(pair, route)
             if problem is not None:
                 log.warning("parting-failed", pair=pair, route=str(route), why=problem)
+            if problem is not None and tried >= TRIES:
+                self._forget(pair, route, self._ended(pair, route))
             if problem is None or tried >= TRIES:
-                self._forget(pair, route)
                 waiting.pop(pair, None)
         if waiting:
             return Again(in_s=PAUSE_S)
@@ -93,6 +118,8 @@ class Partings:
         Raises as hosts do; a target that is not seen is missed only before a pass has seen it.
         """
         known = self._book.ties.get(pair, {}).get(route)
+        if (kept := self._book.kept.get(pair, {}).get(route)) is not None:
+            known = {**kept, **(known or {})}
         before = () if known is None else known.values()
         source = await self._source(route)
         roots = {(e.source, e.recursive) for e in entries} | {(t.source, False) for t in before}
@@ -111,63 +138,82 @@ class Partings:
             ties = self._ours(found, target)
         others = [other for other in self._shares.asking(route.source) if other[0] != pair]
         ties = self._unneeded(route, ties, others)
-        failures = await self._untie(source, listing, ties)
-        return Cleared(tuple(failures), tuple(self._remaining(listing, ties, others)))
+        failures = await _destroy(source, plan_farewell(listing.datasets, ties))
+        needed = self._needed(others)
+        strays = (self._strays(d, needed, ties.keys()) for d in listing.datasets.values())
+        return Cleared(tuple(failures), tuple(name for found in strays for name in found))
 
     def strays(self, route: Route, seen: Seen) -> dict[str, tuple[str, ...]]:
         """Source dataset → bookmarks of ours for which no pair is known to have a replica.
 
         Where a pair that this leader has not seen asks for the source, too, nothing is known.
         """
-        found = {}
-        for name, known in stray_sources(seen):
-            others = self._lineages(name, self._shares.asking(route.source))
-            if others is None:
-                continue
-            strays = stray_bookmarks(
-                seen.source.datasets[name], known | others, self._shares.short_id
-            )
-            if strays:
-                found[name] = tuple(bookmark.full_name for bookmark in strays)
-        return found
+        candidates = dict(stray_sources(seen))
+        if not candidates:
+            return {}
+        needed = self._needed(self._shares.asking(route.source))
+        found = {
+            name: self._strays(seen.source.datasets[name], needed, known)
+            for name, known in candidates.items()
+        }
+        return {name: strays for name, strays in found.items() if strays}
 
     async def _part(self, pair: str, route: Route) -> str | None:
         """What the pair does not want of the route any more is untied, or why it is not."""
         ended = self._ended(pair, route)
         others = [x for x in self._shares.asking(route.source) if x[:2] != (pair, route)]
         ties = self._unneeded(route, ended, others)
-        if not ties:
-            return None
-        log.info("members-left", pair=pair, route=str(route), ties=len(ties))
         try:
-            source = await self._source(route)
-            ties = await self._still_ours(route, ties)
-            roots = {(tie.source, False) for tie in ties.values()}
-            listing = await source.survey(SurveyRequest(roots=without_covered(roots), sync=False))
-            failures = await self._untie(source, listing, ties)
+            ties = await self._still_ours(route, ties) if ties else {}
+            failures = await self._untie(pair, route, ties) if ties else []
         except BackstayError as error:
             return error.message
-        return next(iter(failures), None)
+        if failures:
+            return failures[0]
+        self._forget(pair, route, ended)
+        return None
+
+    async def _untie(self, pair: str, route: Route, ties: Mapping[str, Tie]) -> list[str]:
+        log.info("members-left", pair=pair, route=str(route), ties=len(ties))
+        source = await self._source(route)
+        roots = without_covered({(tie.source, False) for tie in ties.values()})
+        listing = await source.survey(SurveyRequest(roots=roots, sync=False))
+        # Who was added again meanwhile stays.
+        still = ties.keys() & self._ended(pair, route).keys()
+        failures = await _destroy(source, plan_parting(listing.datasets, still))
+        if lone := lone_bases(listing.datasets, still):
+            kept = self._book.kept.setdefault(pair, {}).setdefault(route, {})
+            kept |= {lineage: ties[lineage] for lineage in lone}
+        return failures
 
     def _ended(self, pair: str, route: Route) -> dict[str, Tie]:
-        """Ties on the route that the pair, as it is now, does not ask for; none while it rests."""
-        namespace, name = pair.split("/", 1)
-        resolved = self._shares.resolve(namespace, name)
-        if not isinstance(resolved, ResolvedPair) or resolved.suspended:
+        """Ties on the route that the pair, as it is now, does not ask for."""
+        if (asked := self._asked(pair)) is None:
             return {}
-        share = resolved.shares.get(route)
+        entries = asked.get(route, ())
         return {
             lineage: tie
             for lineage, tie in self._book.ties.get(pair, {}).get(route, {}).items()
-            if share is None or not has_member(share, tie.source, tie.target)
+            if not asks_for(entries, tie.source, tie.target)
         }
 
-    def _forget(self, pair: str, route: Route) -> None:
+    def _asked(self, pair: str) -> dict[Route, tuple[Entry, ...]] | None:
+        """What the pair asks for, whichever way its data flows; None while it is not served."""
+        namespace, name = pair.split("/", 1)
+        found = self._shares.registry.pair(namespace, name)
+        resolved = self._shares.resolve(namespace, name)
+        if found is None or not isinstance(resolved, ResolvedPair) or resolved.suspended:
+            return None
+        one, other = found.spec.sites
+        return {**pair_entries(found, one), **pair_entries(found, other)}
+
+    def _forget(self, pair: str, route: Route, ended: Iterable[str]) -> None:
         known = self._book.ties.get(pair, {})
-        for lineage in self._ended(pair, route):
-            del known[route][lineage]
-        if not known.get(route, True):
-            del known[route]
+        ties = known.get(route, {})
+        for lineage in ended:
+            ties.pop(lineage, None)
+        if not ties:
+            known.pop(route, None)
 
     async def _still_ours(self, route: Route, ties: Mapping[str, Tie]) -> dict[str, Tie]:
         """Without those whose target another installation has been given; a dead one has not."""
@@ -185,12 +231,14 @@ class Partings:
         self,
         route: Route,
         ties: Mapping[str, Tie],
-        others: Iterable[tuple[str, Route, Sequence[Entry]]],
+        others: Iterable[Asking],
     ) -> dict[str, Tie]:
         """Without those that other pairs have, or will have once they are served."""
         registry = self._shares.registry
         machine, left = machine_of(route.target, registry), dict(ties)
         for other, at, entries in others if ties else ():
+            if self._is_leaving(other):
+                continue
             known = self._book.ties.get(other, {}).get(at, {})
             is_here = machine_of(at.target, registry) == machine
             for lineage, tie in ties.items():
@@ -199,42 +247,30 @@ class Partings:
                     left.pop(lineage, None)
         return left
 
-    async def _untie(
-        self, source: HostPort, listing: HostListing, ties: Mapping[str, Tie]
-    ) -> list[str]:
-        prune = plan_farewell(listing.datasets, ties)
-        failures = await source.prune(prune) if prune.bookmarks else ()
-        return [failure.message for failure in failures]
+    def _is_leaving(self, pair: str) -> bool:
+        """Whether it takes its own bookmarks away, as when all is deleted at once."""
+        found = self._shares.registry.pair(*pair.split("/", 1))
+        return found is not None and found.metadata.deletion_timestamp is not None
 
-    def _remaining(
-        self,
-        listing: HostListing,
-        ended: Mapping[str, Tie],
-        others: Sequence[tuple[str, Route, Sequence[Entry]]],
-    ) -> Iterator[str]:
-        """What no other pair is known to need."""
-        for dataset in listing.datasets.values():
-            known = self._lineages(dataset.name, others)
-            if known is None:
-                continue
-            strays = stray_bookmarks(dataset, known | ended.keys(), self._shares.short_id)
-            yield from (bookmark.full_name for bookmark in strays)
+    def _strays(self, dataset: Dataset, needed: _Needed, known: Collection[str]) -> tuple[str, ...]:
+        others = needed.at(dataset.name)
+        if others is None:
+            return ()
+        strays = stray_bookmarks(dataset, {*known, *others}, self._shares.short_id)
+        return tuple(bookmark.full_name for bookmark in strays)
 
-    def _lineages(
-        self, source: str, asking: Iterable[tuple[str, Route, Sequence[Entry]]]
-    ) -> frozenset[str] | None:
-        """All lineages of the pairs that ask for a source; None when some are not known."""
-        found: set[str] = set()
+    def _needed(self, asking: Iterable[Asking]) -> _Needed:
+        lineages: dict[str, set[str]] = {}
+        unseen: list[Entry] = []
         for pair, route, entries in asking:
-            if not any(
-                e.source == source or (e.recursive and is_below(source, e.source)) for e in entries
-            ):
-                continue
             known = self._book.ties.get(pair, {}).get(route)
             if known is None:
-                return None
-            found |= known.keys()
-        return frozenset(found)
+                unseen += entries
+            # The last lineage that tied two datasets is the one that does.
+            newest = {tie: lineage for lineage, tie in (known or {}).items()}
+            for tie, lineage in newest.items():
+                lineages.setdefault(tie.source, set()).add(lineage)
+        return _Needed(lineages, tuple(unseen))
 
     async def _source(self, route: Route) -> HostPort:
         """The source under our term."""
@@ -244,10 +280,23 @@ class Partings:
         return source
 
     async def _target(self, route: Route, roots: set[tuple[str, bool]]) -> HostListing:
-        """These replicas, and all datasets above them, which say who writes there."""
+        """These replicas, and what is above them up to the receive root, which says who writes.
+
+        A hardened host does not show more; without a root of the Site's, it may be any above.
+        """
         host = await self._shares.finder.find(route.target)
-        above = {(dataset, False) for name, _ in roots for dataset in _upwards(name)[1:]}
+        known = self._shares.finder.receive_roots(route.target)
+        above = set()
+        for name, _ in roots:
+            root = receive_root(name, known)
+            higher = _upwards(name)[1:]
+            above |= {(d, False) for d in higher if root in (None, d) or is_below(d, root or "")}
         return await host.survey(SurveyRequest(roots=without_covered(roots | above), sync=False))
+
+
+async def _destroy(source: HostPort, step: Prune) -> list[str]:
+    failures = await source.prune(step) if step.bookmarks else ()
+    return [failure.message for failure in failures]
 
 
 def _upwards(dataset: str) -> list[str]:

@@ -300,7 +300,9 @@ class RoutePasses:
         for pair in seen.task.pairs:
             self._book.ties.setdefault(pair.key, {}).setdefault(route, {})
         for key, lineage, tie in ties_of(seen):
-            self._book.ties[key][route][lineage] = tie
+            ties = self._book.ties[key][route]
+            ties.pop(lineage, None)  # The newest comes last.
+            ties[lineage] = tie
 
     def _lane_ended(self, end: LaneEnd) -> None:
         """A background stream has ended: what it brought is found by the next pass."""

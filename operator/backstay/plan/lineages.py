@@ -109,13 +109,13 @@ def stray_bookmarks(
 
     Only this installation makes bookmarks of its own points, so they are ours.
     """
-    points = {s.guid for s in dataset.snapshots if is_ours(s, short_id)}
     return tuple(
         bookmark
         for bookmark in dataset.bookmarks
-        if bookmark.guid in points
-        and (tag := bookmark_tag(bookmark)) is not None
+        if (tag := bookmark_tag(bookmark)) is not None
         and tag.lineage not in known
+        and (point := dataset.snapshot_by_guid(bookmark.guid)) is not None
+        and is_ours(point, short_id)
     )
 
 

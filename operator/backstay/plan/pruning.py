@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay.domain.pairs import Keep, Member, PairTask, RouteTask
@@ -311,13 +311,36 @@ def _lineage(bookmark: Bookmark) -> str | None:
 
 
 def plan_farewell(seen_source: Mapping[str, Dataset], lineages: Collection[str]) -> Prune:
-    """The bookmarks of lineages that have ended; their snapshots and replicas stay."""
-    return Prune(
-        snapshots=(),
-        bookmarks=tuple(
-            BookmarkRef(dataset=b.dataset, name=b.name, guid=b.guid)
-            for dataset in seen_source.values()
-            for b in dataset.bookmarks
-            if _lineage(b) in lineages
-        ),
+    """The bookmarks of a deleted pair's lineages; its snapshots and replicas stay."""
+    return _unmark(b for d in seen_source.values() for b in d.bookmarks if _lineage(b) in lineages)
+
+
+def plan_parting(source: Mapping[str, Dataset], lineages: Collection[str]) -> Prune:
+    """Those bookmarks of lineages that have ended which keep a snapshot from being pruned.
+
+    One whose snapshot is gone keeps nothing, and may be all that its replica can go on from, should
+    the member be added again.
+    """
+    return _unmark(
+        b
+        for dataset in source.values()
+        for b in dataset.bookmarks
+        if _lineage(b) in lineages and dataset.snapshot_by_guid(b.guid) is not None
     )
+
+
+def lone_bases(source: Mapping[str, Dataset], lineages: Collection[str]) -> frozenset[str]:
+    """Those of the lineages with a bookmark that `plan_parting` leaves."""
+    return frozenset(
+        lineage
+        for dataset in source.values()
+        for b in dataset.bookmarks
+        if (lineage := _lineage(b)) in lineages
+        and lineage is not None
+        and dataset.snapshot_by_guid(b.guid) is None
+    )
+
+
+def _unmark(bookmarks: Iterable[Bookmark]) -> Prune:
+    refs = (BookmarkRef(dataset=b.dataset, name=b.name, guid=b.guid) for b in bookmarks)
+    return Prune(snapshots=(), bookmarks=tuple(refs))

@@ -6,8 +6,13 @@ import asyncio
 
 import pytest
 
+from backstay.api.words import Reason
+from backstay.domain.errors import Stalled
+from backstay.domain.zfs import HostListing
 from backstay.plan.naming import short_id
+from backstay.ports.host import SurveyRequest
 from fakes.core import Core
+from fakes.host import FakePort
 from fakes.lab import Lab
 
 
@@ -74,6 +79,25 @@ async def test_a_dead_target_that_this_leader_has_never_seen_is_not_waited_for_l
     lab.core.restart()
     await deleted(lab, within=90)
     assert [e.reason for e in lab.core.events] == ["BookmarksLeft"]
+
+
+async def test_a_hardened_target_that_shows_nothing_above_its_receive_root_is_asked_no_more(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await running(lab)
+    plain = FakePort.survey
+
+    async def survey(port: FakePort, request: SurveyRequest) -> HostListing:
+        names = {name for name, _ in request.roots}
+        if port.host is lab.b and not all(n.startswith("backup/backstay") for n in names):
+            raise Stalled(Reason.NOT_ALLOWED, "the key admits backup/backstay")
+        return await plain(port, request)
+
+    monkeypatch.setattr(FakePort, "survey", survey)
+    lab.core.restart()
+    await deleted(lab, within=5)
+    assert lab.a.dataset("tank/vm/d0").bookmarks == []
+    assert lab.core.events == []
 
 
 async def test_a_new_leader_removes_the_bookmarks_of_a_seed_that_never_began(lab: Lab) -> None:

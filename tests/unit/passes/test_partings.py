@@ -78,6 +78,31 @@ async def test_a_member_that_was_removed_by_mistake_goes_on_from_the_common_snap
     assert lineages(lab, D1) == {lineage(lab, T1)}
 
 
+@pytest.mark.rule("Pruning keeps the chain")
+async def test_a_bookmark_that_is_the_only_base_stays_until_the_pair_goes(lab: Lab) -> None:
+    """It keeps no snapshot from being pruned, and without it nothing could go on."""
+    lab.core.pair("erp", lab.volumes(2))
+    await lab.core.live(100)
+    for snapshot in list(lab.a.dataset(D1).snapshots):
+        lab.a.destroy(f"{D1}@{snapshot.name}")
+    lab.core.pair("erp", lab.known(1))
+    await lab.core.live(200)
+    lab.core.sent()
+    lab.a.write(D1, 4096)
+    lab.core.pair("erp", lab.known(2))
+    await lab.core.live(200)
+    assert lab.equal("d0", "d1")
+    assert {type(t.how).__name__ for t in lab.core.sent()} == {"Increment"}
+    for snapshot in list(lab.a.dataset(D1).snapshots):
+        lab.a.destroy(f"{D1}@{snapshot.name}")
+    lab.core.pair("erp", lab.known(1))
+    await lab.core.live(200)
+    assert lineages(lab, D1)
+    lab.core.delete("ReplicationPair", "erp")
+    await lab.core.live(5)
+    assert lineages(lab, D1) == set()
+
+
 async def test_a_member_that_has_only_another_name_keeps_its_bookmark(lab: Lab) -> None:
     await kept(lab)
     before = list(lab.a.dataset(D0).bookmarks)
@@ -230,4 +255,44 @@ async def test_bookmarks_of_another_pair_and_of_a_stranger_are_no_strays(lab: La
     lab.core.delete("ReplicationPair", "two")
     await lab.core.live(20)
     assert len(lineages(lab, D0)) == 2
+    assert lab.core.events == []
+
+
+async def test_pairs_of_one_source_that_are_deleted_at_once_leave_nothing(lab: Lab) -> None:
+    """`kubectl delete -f`, right after a restart: what each leaves to the other is no stray."""
+    lab.core.pair("erp", lab.volumes(1))
+    lab.core.pair("two", {"d0": (D0, "backup/backstay/two")})
+    await lab.core.live(100)
+    assert len(lineages(lab, D0)) == 2
+    lab.core.restart()
+    lab.core.delete("ReplicationPair", "erp")
+    lab.core.delete("ReplicationPair", "two")
+    await lab.core.live(20)
+    assert lab.core.registry.pairs() == ()
+    assert lineages(lab, D0) == set()
+    assert lab.core.events == []
+
+
+async def test_a_pair_that_turned_round_has_left_no_route(lab: Lab) -> None:
+    """Its members are what they were, and may turn back."""
+    await kept(lab)
+    assert lab.core.shares.book.ties["dr/erp"]
+    lab.core.shares.book.active_site["dr/erp"] = "muc"
+    assert lab.core.passes.partings.left("dr/erp") == []
+
+
+async def test_a_bookmark_for_a_pool_that_was_made_anew_is_said(lab: Lab) -> None:
+    """The replica in the new one has another lineage; that of the old one may come back."""
+    await kept(lab)
+    old = lab.a.dataset(D0).bookmarks[-1].name
+    del lab.b.pools["backup"]
+    lab.b.add_pool("backup", 2**40)
+    lab.b.create("backup/backstay")
+    await written(lab, 12)
+    assert lab.core.condition("erp", "Ready")[0] == "True"
+    assert lab.core.condition("erp", "BookmarksRetained") == ("True", "BookmarksKept")
+    assert old in lab.core.message("erp", "BookmarksRetained")
+    lab.core.delete("ReplicationPair", "erp")
+    await lab.core.live(5)
+    assert lineages(lab, D0) == set()
     assert lab.core.events == []
