@@ -168,7 +168,7 @@ def _check_list(request: Request, item: Rewind, found: _Here) -> None:
     base = f"{item.dataset}@{item.snapshot}"
     listed = request.read(argv.list_points([item.dataset], recursive=False)).checked()
     points = parsing.points(listed.out)
-    if points.get(base, (0, 0))[0] != item.snapshot_guid:
+    if base not in points or points[base][0] != item.snapshot_guid:
         raise Refused("IdentityChanged", f"{base} is not there with GUID {item.snapshot_guid}")
     newer = {name: guid for name, (guid, txg) in points.items() if txg > points[base][1]}
     planned = {doomed.name: doomed.guid for doomed in item.lose}

@@ -5,15 +5,13 @@ What they do is in `zfs/programs.py`. Root only; whoever calls keeps plain comma
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from backstay_host.children import Command
 from backstay_host.request import Request
-from backstay_host.zfs import argv
+from backstay_host.zfs import argv, parsing
 
 
 def may_run_programs() -> bool:
@@ -35,21 +33,18 @@ def on_stdin(text: str) -> Iterator[int]:
 
 def run(
     request: Request, pool: str, text: str, words: Sequence[str], fds: tuple[int, ...]
-) -> Mapping[str, Any] | None:
-    """What the program returned; None where it did not run, and the plain commands must.
+) -> object:
+    """What the program returned, to be read by `parsing`; None where it did not run.
 
-    After None anything may have happened that the program does, none of it or a part.
+    After None, and after what cannot be read, the plain commands must look and act: anything may
+    have happened that the program does, none of it or a part.
     """
     vector = argv.run_program(pool, words)
     if request.dry_run or not may_run_programs() or not argv.fits_one_command(vector):
         return None
     with on_stdin(text) as program:
         done = request.host.children.run(Command(vector, fds, stdin=program), request.deadline)
-    try:
-        returned = json.loads(done.out)["return"] if done.ok else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    if not isinstance(returned, Mapping):
-        return None
-    request.commands.append(vector)
-    return returned
+    said = parsing.returned(done.out) if done.ok else None
+    if said is not None:
+        request.commands.append(vector)
+    return said

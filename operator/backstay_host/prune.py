@@ -18,7 +18,7 @@ from backstay_host.identity import (
 from backstay_host.protocol import Done, Doomed, ItemOutcome, Prune
 from backstay_host.refusal import Refused
 from backstay_host.request import Request
-from backstay_host.zfs import argv, names
+from backstay_host.zfs import argv, names, parsing
 from backstay_host.zfs.programs import DESTROY
 
 
@@ -67,6 +67,8 @@ def _already_decided(item: Doomed, known: dict[str, Identity]) -> ItemOutcome | 
     if now.guid != item.guid:
         message = f"{item.name} has GUID {now.guid}, planned was {item.guid}"
         return ItemOutcome(item.name, "IdentityChanged", message)
+    if names.dataset_of(item.name) not in known:
+        return ItemOutcome(item.name, "UnexpectedOutput", f"{item.name} is of no dataset")
     return None
 
 
@@ -101,8 +103,9 @@ def _at_once(
                     continue
                 for item in snapshots:
                     words += [item.name, f"{item.guid:016x}"]
-            if words and (said := programs.run(request, pool, DESTROY, words, given)):
-                gone |= {name for name, errno in dict(said["gone"]).items() if errno == 0}
+            if words:
+                said = programs.run(request, pool, DESTROY, words, given)
+                gone |= parsing.destroyed(said, asked=words[::2]) or set()
     return gone
 
 

@@ -99,7 +99,12 @@ def check_ours(request: Request, dataset: str, properties: dict[str, dict[str, s
 def _by_program(request: Request, body: SwapRoles, fds: tuple[int, ...]) -> None:
     with on_stdin(SWAP_ROLES) as program:
         said = request.change(_program(body), fds, stdin=program).checked().out
-    if not request.dry_run and (differs := _answer(said)):
+    if request.dry_run:
+        return
+    differs = parsing.differing(parsing.returned(said))
+    if differs is None:
+        raise Refused("UnexpectedOutput", f"zfs program printed {said[:200]!r}")
+    if differs:
         raise Refused("RoleChanged", f"nothing was changed: {json.dumps(differs)[:2000]}")
 
 
@@ -108,19 +113,6 @@ def _program(body: SwapRoles) -> list[str]:
     for m in body.members:
         words += [m.dataset, f"{m.guid:016x}", m.role, _text(m.epoch)]
     return argv.run_program(body.members[0].dataset.split("/")[0], words)
-
-
-def _answer(text: str) -> Mapping[str, object]:
-    """What the channel program returned: a table, empty when it did what it was to."""
-    try:
-        returned = json.loads(text)["return"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Refused("UnexpectedOutput", f"zfs program printed {text[:200]!r}") from error
-    if isinstance(returned, dict):
-        return returned
-    if returned == []:
-        return {}
-    raise Refused("UnexpectedOutput", f"zfs program returned {str(returned)[:200]!r}")
 
 
 def _by_commands(request: Request, body: SwapRoles, fds: tuple[int, ...]) -> None:

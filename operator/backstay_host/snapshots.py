@@ -104,16 +104,14 @@ def _read_and_mark(
         for word in (full, planned.get(full, "-"), str(len(of)), *of)
     ]
     pool = next(iter(lineages)).split("/")[0].partition("@")[0]
-    said = programs.run(request, pool, MARK, words, fds)
-    if said is None:
+    told = parsing.marked(programs.run(request, pool, MARK, words, fds), asked=lineages)
+    if told is None:
         return _read_made(request, body), set()
     known: Known = {}
-    for full, facts in dict(said["found"]).items():
-        numbers = [-1 if text == "-" else int(text, 16) for text in str(facts).split()]
-        whose, guid, txg, ivset = numbers
+    for full, (whose, guid, txg, ivset) in told.found.items():
         known[names.dataset_of(full)] = (whose, 0, -1)
         known[full] = (guid, txg, ivset)
-    return known, {mark for mark, errno in dict(said["made"]).items() if errno == 0}
+    return known, told.made
 
 
 def _read_made(request: Request, body: TakeSnapshot) -> Known:

@@ -23,6 +23,7 @@ from backstay_host.protocol import (
     Surveyed,
     TokenFacts,
 )
+from backstay_host.refusal import Refused
 from backstay_host.request import Request
 from backstay_host.zfs import argv, names, parsing
 
@@ -138,8 +139,7 @@ class _Listing:
                 self._keep_facts(self._get(vector, chunk))
             return
         for text in self._lists([argv.list_datasets(c, r) for r, c in self.roots]):
-            for row in parsing.rows(text, len(argv.DATASET_COLUMNS)):
-                self.rows[row[0]] = dict(zip(argv.DATASET_COLUMNS, row, strict=True))
+            self.rows |= parsing.facts_table(text)
         for recursive, chunk in self.roots:
             there = [name for name in chunk if name in self.rows]
             self.properties |= self._local(argv.USER_PROPERTIES, recursive, there)
@@ -177,7 +177,8 @@ class _Listing:
         return ""
 
     def _keep_facts(self, text: str) -> None:
-        for name, (values, local) in parsing.facts_json(text).items():
+        asked = argv.DATASET_COLUMNS[1:]
+        for name, (values, local) in parsing.facts_json(text, asked).items():
             self.rows[name] = {"name": name} | values
             self.properties[name] = {k: v for k, v in local.items() if k in argv.USER_PROPERTIES}
             self.settings[name] = {k: v for k, v in local.items() if k in self.asked}
@@ -254,7 +255,10 @@ class _Listing:
             done = self.request.read(vector)
             refuse_other_errors("zfs list", done.status, done.err)
             for row in parsing.rows(done.out, len(columns) + 1):
-                snapshot = since[row[0]]
+                snapshot = since.get(row[0])
+                if snapshot is None:
+                    said = f"nobody asked `zfs list` for {row[0][:80]!r}"
+                    raise Refused("UnexpectedOutput", said)
                 written = parsing.number(row[1 + columns.index(snapshot)])
                 self.written[row[0]] = (snapshot, written)
                 if parsing.number(self.rows[row[0]]["written"]) == 0:
@@ -291,11 +295,11 @@ class _Listing:
     def read_tokens(self) -> None:
         """The contents of each resume token."""
         tokens = {
-            name: row["receive_resume_token"]
+            name: token
             for name, row in self.rows.items()
-            if row["receive_resume_token"] != "-"
+            if (token := parsing.token(row["receive_resume_token"]))
         }
-        vectors = [argv.decode_token(names.token(token)) for token in tokens.values()]
+        vectors = [argv.decode_token(token) for token in tokens.values()]
         self.request.commands += vectors
         for name, done in zip(tokens, self.request.read_all(vectors), strict=True):
             self.tokens[name] = parsing.token_facts(tokens[name], done.out)
@@ -309,8 +313,8 @@ class _Listing:
         return DatasetFacts(
             name=name,
             kind=row["type"],
-            guid=parsing.number(row["guid"]),
-            createtxg=parsing.number(row["createtxg"]),
+            guid=parsing.whole(row["guid"]),
+            createtxg=parsing.whole(row["createtxg"]),
             written=parsing.number(row["written"]),
             since=since,
             written_since=written_since,
@@ -338,4 +342,5 @@ def _is_encrypted(row: dict[str, str]) -> bool:
 
 
 def _state(row: dict[str, str]) -> State:
-    return State(row["guid"], row["origin"], row.get(argv.CHANGED, "-"))
+    changed = parsing.number(row.get(argv.CHANGED, "-"))
+    return State(row["guid"], row["origin"], str(changed))

@@ -16,7 +16,7 @@ from backstay_host import protocol
 from backstay_host.children import Command, Finished
 from backstay_host.codec import ProtocolError
 from backstay_host.refusal import Refused
-from backstay_host.zfs.argv import LINEAGE
+from backstay_host.zfs.argv import LINEAGE, ROLE, ROLE_EPOCH
 
 HUGE = [10**19, 2**64, 2**64 - 1, 10**4000, -(10**400), 0, -1, 1]
 TEXT = st.text(max_size=40)
@@ -143,7 +143,7 @@ FITTING = st.one_of(
 """Requests that are right in all but where their datasets lie: they would be carried out."""
 NAMES = {body: name for name, (body, _) in protocol.REQUESTS.items()}
 
-_CELL = st.one_of(
+CELL = st.one_of(
     st.sampled_from(["tank/v", "-", "1", "on", "none", "", "²", "1_0", "9" * 5000, "0x1f", "1e9"]),
     TEXT,
 )
@@ -153,7 +153,7 @@ def _dumped(value: Any) -> str:
     return json.dumps({"datasets": value})
 
 
-_TABLE = st.lists(st.lists(_CELL, max_size=14).map("\t".join), max_size=6).map("\n".join)
+_TABLE = st.lists(st.lists(CELL, max_size=14).map("\t".join), max_size=6).map("\n".join)
 _WORDS = st.lists(
     st.one_of(
         TEXT,
@@ -173,8 +173,16 @@ OUTPUT = st.one_of(_TABLE, _WORDS, ANY_TEXT, JSON.map(_dumped))
 """What a broken tool may print: tables of the wrong shape, its own words in any order, noise."""
 
 
+LOCAL = {LINEAGE: "4c1f", ROLE: "secondary", ROLE_EPOCH: "1"}
+OURS = "backstay_20260101T000000.000Z_ab120001"
+
+
 class Recorder:
-    """Stands for the children: every dataset but `new` is there; what was run is kept."""
+    """Stands for the children: every dataset but `new` is there; what was run is kept.
+
+    Each has a snapshot of `OURS` and a newer one, `b`, and a bookmark of that
+    name, and is a replica.
+    """
 
     def __init__(self) -> None:
         self.ran: list[list[str]] = []
@@ -192,20 +200,35 @@ class Recorder:
 def _printed(argv: list[str]) -> str:
     if argv == ["zfs", "version"]:
         return "zfs-2.3.9\n"
+    operands = [word for word in argv[6:] if word.startswith(POOLS) and not word.endswith("/new")]
+    cells = {
+        "guid": "1",
+        "createtxg": "1",
+        "encryption": "aes-256-gcm",
+        "receive_resume_token": "1-a-b-c",
+    }
+    if argv[1] == "get" and "-j" not in argv:
+        rows = [[n, key, text, key, n] for n in operands for key, text in LOCAL.items()]
+        return "".join("\t".join(row) + "\n" for row in rows)
     if argv[1] == "get":
-        mark = {"value": "4c1f", "source": {"type": "LOCAL"}}
-        found = {n: {"properties": {LINEAGE: mark}} for n in argv if n.startswith(POOLS)}
-        return json.dumps({"datasets": found})
+        asked = next(word for word in argv if LINEAGE in word).split(",")
+        told = {key: _told((cells | LOCAL).get(key, "-"), key in LOCAL) for key in asked}
+        return json.dumps({"datasets": {name: {"properties": told} for name in operands}})
     if argv[1] != "list":
         return ""
     columns = argv[argv.index("-o") + 1].split(",")
-    operands = [word for word in argv[6:] if word.startswith(POOLS) and not word.endswith("/new")]
-    cells = {"guid": "1", "createtxg": "1", "receive_resume_token": "1-a-b-c"}
+    named = ["tank", "backup"] if argv[0] == "zpool" else operands
+    if "snapshot,bookmark" in argv:
+        named = [f"{name}{point}" for name in named for point in (f"@{OURS}", "@b", "#b")]
     rows = [
         [name if column == "name" else cells.get(column, "-") for column in columns]
-        for name in (["tank"] if argv[0] == "zpool" else operands)
+        for name in named
     ]
     return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def _told(value: str, is_local: bool) -> dict[str, Any]:
+    return {"value": value, "source": {"type": "LOCAL" if is_local else "NONE"}}
 
 
 many = settings(max_examples=max(300, settings().max_examples))

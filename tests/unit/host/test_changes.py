@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -106,6 +107,37 @@ def test_prune_destroys_what_bears_the_guid_and_isolates_the_rest(world: World) 
     ]
     left = {name for name in world.things if "@" in name or "#" in name}
     assert left == {"tank/v@held", "tank/v@other"}
+
+
+NO_TABLES: list[Any] = [
+    {"found": 5, "made": {}, "gone": 5},
+    {"found": {"tank/v@x": f"{1:016x} {2:016x} 3 -"}, "made": {}, "gone": {"tank/v@x": 0}},
+    {"found": {}, "made": {"x": "0"}, "gone": {"tank/v@a": False}},
+]
+"""Answers of channel programs that are no tables, tell of something else, or tell no errno."""
+
+
+@pytest.mark.rule("Destroy by identity")
+def test_what_a_program_does_not_say_is_gone_is_destroyed_by_commands(world: World) -> None:
+    client = world.connect(claim=3)
+    for said in NO_TABLES:
+        doomed = [protocol.Doomed("tank/v@a", world.put("tank/v@a"))]
+        world.trouble("zfs-program", status=0, out=json.dumps({"return": said}))
+        (item,) = client.request("prune", protocol.Prune(doomed))["items"]
+        assert (item["name"], item["reason"]) == ("tank/v@a", ""), said
+        assert "tank/v@a" not in world.things, said
+
+
+@pytest.mark.rule("Bookmark with snapshot")
+def test_what_a_program_cannot_tell_is_looked_at_by_commands(world: World) -> None:
+    client = world.connect(claim=3)
+    for number, said in enumerate(NO_TABLES):
+        world.put(dataset := f"tank/v{number}")
+        world.trouble("zfs-program", status=0, out=json.dumps({"return": said}))
+        (made,) = client.request("snapshot", _take(world, dataset))["made"]
+        assert made["guid"] == world.things[f"{dataset}@{NAME}"]["guid"], said
+        (short,) = made["bookmarks"]
+        assert world.things[f"{dataset}#{short}"]["guid"] == made["guid"], said
 
 
 @pytest.mark.rule("No implicit destruction")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from backstay_host import protocol
+from backstay_host.zfs import argv
 from unit.host.client import HostError
 from unit.host.conftest import World
 
@@ -142,6 +145,30 @@ def test_settings_are_listed_in_either_form_and_no_other_property(
     with pytest.raises(HostError, match="sharenfs") as error:
         world.connect().request("survey", protocol.Survey([], "ab12", settings=["sharenfs"]))
     assert error.value.reason == "BadRequest"
+
+
+TOLD = {key: {"value": "1", "source": {"type": "NONE"}} for key in argv.DATASET_COLUMNS[1:]}
+NO_FACTS = [
+    *(
+        {"tank": {key: TOLD[key] for key in TOLD if key != lacking}}
+        for lacking in ("guid", "written")
+    ),
+    {"tank": TOLD | {"guid": {"value": "-", "source": {"type": "NONE"}}}},
+    {"tank": TOLD | {"receive_resume_token": {"value": "-R", "source": {"type": "NONE"}}}},
+    {"tank": TOLD | {argv.CHANGED: {"value": "9" * 5000, "source": {"type": "NONE"}}}},
+    *({name: TOLD} for name in ("-r", "tank/\0", "tank/\ud800", "")),
+]
+"""A column that was asked for is not there, or is nothing that it can be, or a name is none."""
+
+
+def test_facts_that_are_no_answer_are_refused_as_such(world: World) -> None:
+    client = world.connect()
+    for facts in NO_FACTS:
+        datasets = {name: {"properties": told} for name, told in facts.items()}
+        world.trouble("zfs-get", status=0, out=json.dumps({"datasets": datasets}))
+        with pytest.raises(HostError) as error:
+            client.request("survey", _survey(("tank", False)))
+        assert error.value.reason == "UnexpectedOutput", facts
 
 
 @pytest.mark.rule("Raw lineage")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -147,6 +148,62 @@ def test_no_value_forges_a_row_of_a_table(value: str, other: str) -> None:
         except Refused:
             continue
         assert found == {"a": {"k": text}}
+
+
+@pytest.mark.parametrize("lacking", argv.DATASET_COLUMNS[1:])
+def test_facts_without_what_was_asked_for_are_no_facts(lacking: str) -> None:
+    told = {key: {"value": "1", "source": {"type": "NONE"}} for key in argv.DATASET_COLUMNS[1:]}
+    text = json.dumps({"datasets": {"tank": {"properties": told}}})
+    assert set(parsing.facts_json(text, argv.DATASET_COLUMNS[1:])) == {"tank"}
+    del told[lacking]
+    text = json.dumps({"datasets": {"tank": {"properties": told}}})
+    with pytest.raises(Refused, match=f"UnexpectedOutput: .*tank without.*{lacking}"):
+        parsing.facts_json(text, argv.DATASET_COLUMNS[1:])
+
+
+ONE, BIG = f"{1:016x}", "f" * 16
+
+
+def test_programs_are_read_by_the_tables_that_they_return() -> None:
+    found = {"t/a@s": f"{ONE} {BIG} 1f -", "t/b@s": f"{ONE} {ONE} 2 {BIG}"}
+    made = {"t/a#x": 0, "t/b#x": 17}
+    said = parsing.returned(json.dumps({"return": {"found": found, "made": made}}))
+    known = {"t/a@s": (1, 2**64 - 1, 31, -1), "t/b@s": (1, 1, 2, 2**64 - 1)}
+    assert parsing.marked(said, ["t/a@s", "t/b@s", "t/c@s"]) == (known, {"t/a#x"})
+    assert parsing.marked({"found": [], "made": {}}, ["t/a@s"]) == ({}, set())
+    assert parsing.marked(said, ["t/a@s"]) is None
+    gone = {"gone": {"t/a@s": 0, "t/b@s": 16}}
+    assert parsing.destroyed(gone, ["t/a@s", "t/b@s"]) == {"t/a@s"}
+    assert parsing.destroyed(gone, ["t/b@s"]) is None
+    assert parsing.differing({"t/a": "does not exist"}) == {"t/a": "does not exist"}
+    assert parsing.differing([]) == {}
+
+
+@pytest.mark.parametrize("said", ["", "{}", "[]", "5", '"return"', "[" * 5000, "9" * 5000])
+def test_what_no_program_prints_is_not_read(said: str) -> None:
+    assert parsing.returned(said) is None
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        *("1 2 3", "1 2 3 4", 5, None, "", [], f"{ONE} {ONE} 3", f"{ONE} {ONE} - -"),
+        *(f"{ONE} -{ONE[1:]} 3 -", f"{ONE} {ONE} 3 - -", f"{ONE} {BIG}f 3 -", f"{ONE}\n{ONE} 3 -"),
+    ],
+)
+def test_what_a_program_did_not_find_like_that_is_no_answer(facts: object) -> None:
+    assert parsing.marked({"found": {"t/a@s": facts}, "made": {}}, ["t/a@s"]) is None
+
+
+@pytest.mark.parametrize("said", [None, 5, "x", [1], {}, {"found": {}}, {"found": 5, "made": {}}])
+def test_what_is_no_table_of_a_program_is_no_answer(said: object) -> None:
+    assert parsing.marked(said, ["t/a@s"]) is None
+    assert parsing.destroyed(said, ["t/a@s"]) is None
+    for errno in ("0", False, 0.0, None, {}):
+        assert parsing.marked({"found": {}, "made": {"t/a#x": errno}}, []) is None
+        assert parsing.destroyed({"gone": {"t/a@s": errno}}, ["t/a@s"]) is None
+    if not isinstance(said, dict):
+        assert parsing.differing(said) is None
 
 
 def test_progress_of_a_send_is_its_last_number() -> None:
