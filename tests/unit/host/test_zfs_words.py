@@ -199,7 +199,8 @@ def test_what_a_program_did_not_find_like_that_is_no_answer(facts: object) -> No
 def test_what_is_no_table_of_a_program_is_no_answer(said: object) -> None:
     assert parsing.marked(said, ["t/a@s"]) is None
     assert parsing.destroyed(said, ["t/a@s"]) is None
-    for errno in ("0", False, 0.0, None, {}):
+    wrong: list[object] = ["0", False, 0.0, None, {}]
+    for errno in wrong:
         assert parsing.marked({"found": {}, "made": {"t/a#x": errno}}, []) is None
         assert parsing.destroyed({"gone": {"t/a@s": errno}}, ["t/a@s"]) is None
     if not isinstance(said, dict):

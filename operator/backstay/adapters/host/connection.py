@@ -199,6 +199,9 @@ class Connection:
                 else broken
             )
             await self._child.end()
+        except Exception as fault:  # noqa: BLE001 - else it would count as open, and nobody read it
+            self._give_up(reasons.failure(reasons.INTERNAL_ERROR, f"{self.name}: {fault!r}"))
+            await self._child.end()
 
     async def _dispatch(self, message: Mapping[str, Any]) -> None:
         match message:
@@ -211,6 +214,7 @@ class Connection:
             case {"ended": {"ticket": str(ticket)} as told}:
                 self._tell(ticket, {"ended": told})
             case {"id": int(number)}:
+                _check_answer(message)
                 waiting = self._pending.get(number)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)
@@ -237,16 +241,33 @@ def _now_s() -> float:
 
 
 def _answer(name: str, message: Mapping[str, Any]) -> Answer:
-    commands = tuple(tuple(str(word) for word in argv) for argv in message.get("commands", ()))
+    """What a checked answer says."""
+    if (error := message.get("error")) is not None:
+        said = f"{name}: {error['message']}"
+        raise reasons.host_failure(error["reason"], said, error.get("higherTerm"))
+    commands = tuple(tuple(argv) for argv in message.get("commands", ()))
+    return Answer(result=message["result"], commands=commands)
+
+
+def _check_answer(message: Mapping[str, Any]) -> None:
+    """It is the answer to a request; else `ProtocolError`."""
     match message:
-        case {"error": {"reason": str(reason), "message": str(text)} as error}:
-            higher = error.get("higherTerm")
-            raise reasons.host_failure(
-                reason, f"{name}: {text}", higher if isinstance(higher, int) else None
-            )
-        case {"result": result}:
-            return Answer(result=result, commands=commands)
-    raise reasons.failure(reasons.PROTOCOL_ERROR, f"{name}: an answer without result or error")
+        case {"error": {"reason": str(), "message": str()} as error}:
+            if not isinstance(error.get("higherTerm", 0), int):
+                raise ProtocolError("an answer whose higherTerm is no number")
+        case {"error": _}:
+            raise ProtocolError("an answer with an error that says nothing")
+        case {"result": _}:
+            pass
+        case _:
+            raise ProtocolError("an answer without result or error")
+    commands = message.get("commands", [])
+    if not isinstance(commands, list) or not all(_is_argv(argv) for argv in commands):
+        raise ProtocolError("an answer whose commands are no argument vectors")
+
+
+def _is_argv(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 # --- opening ------------------------------------------------------------------------------------

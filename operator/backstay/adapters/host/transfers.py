@@ -177,6 +177,8 @@ class _Side:
 
     host: OpenSshHost
     connection: Connection
+    members: int = 0
+    """How many orders the ticket is for."""
     ticket: str = ""
     command: list[str] = field(default_factory=list)
     argv: list[str] = field(default_factory=list)
@@ -213,6 +215,7 @@ class _Side:
         answer = await self.host.ask_on(self.connection, "ticket", body)
         said = translate.result(wire.Ticketed, answer.result, self.host.name)
         self.ticket, self.command = said.ticket, said.command
+        self.members = len(body.sends or body.receives)
         self.connection.listen(self.ticket, self._hear)
 
     async def prepare(self) -> None:
@@ -236,7 +239,9 @@ class _Side:
 
     def _hear(self, told: Mapping[str, Any]) -> None:
         match told:
-            case {"progress": {"index": int(index), "bytes": int(size)}}:
+            case {"progress": {"index": int(index), "bytes": int(size)}} if (
+                0 <= index < self.members and 0 <= size < 1 << 64
+            ):
                 self.moved[index] = size
                 if self.progress is not None:
                     self.progress(index, size)
@@ -248,6 +253,8 @@ class _Side:
                 self.ended.set()
             case {"lost": BackstayError() as why}:
                 self.lost = why
+            case _:
+                raise wire.ProtocolError(f"no word of {self.members} orders: {str(told)[:200]}")
 
 
 async def _both_ended(sender: _Side, receiver: _Side) -> None:

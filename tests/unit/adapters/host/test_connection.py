@@ -235,6 +235,25 @@ async def test_a_broken_frame_ends_the_connection(bench: Bench, broken: str) -> 
     assert error.value.reason == "ProtocolError"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '"result": facts(), "commands": 5',
+        '"result": facts(), "commands": [[5]]',
+        '"error": {"reason": "NoZfs"}',
+        '"error": {"reason": "HigherTerm", "message": "", "higherTerm": "9"}',
+        '"commands": []',
+    ],
+)
+async def test_an_answer_of_another_shape_ends_the_connection(bench: Bench, answer: str) -> None:
+    host = bench.host(f'greet()\nput({{"id": get()["id"], {answer}}})\ntime.sleep(60)')
+    async with host.connected():
+        with pytest.raises(Stalled, match="fra/zfs-a: an answer w") as error:
+            await host.hello()
+        assert error.value.reason == "ProtocolError"
+        assert not host.is_connected
+
+
 async def test_a_result_with_a_wrong_field_is_a_protocol_error(bench: Bench) -> None:
     host = bench.host(SERVE.replace("facts()", "facts(uid=[])"))
     with pytest.raises(Stalled, match=r"HostFacts\.uid") as error:

@@ -299,3 +299,26 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("index", [1, -1, '"0"', "[]", "None"])
+async def test_progress_of_what_is_not_in_the_pipe_gives_the_host_up(
+    bench: Bench, index: str
+) -> None:
+    """A list of the pipe's members would be asked for it, amid the reading of the connection."""
+    wrong = f'put({{"progress": {{"ticket": ticket, "index": {index}, "bytes": 1}}}})'
+    script = program(bench.file("")).replace(
+        "    outcomes = json.loads",
+        f'    if ticket == "receive":\n        {wrong}\n    outcomes = json.loads',
+        1,
+    )
+    source, target = (bench.host(script, name=name) for name in ("fra/zfs-a", "ams/zfs-b"))
+    pipe, seen = Pipe(transfers=(transfer(),)), []
+    mover = OpenSshTransfers(SystemClock())
+    outcome = await mover.transfer(
+        source, target, pipe, lambda at, moved: seen.append((pipe.transfers[at].member, moved))
+    )
+    assert seen == [("d0", 1_000_000)]
+    assert outcome.failure is not None
+    assert "no word of 1 orders" in outcome.failure.message
+    assert not target.is_connected
