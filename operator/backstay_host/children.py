@@ -28,7 +28,7 @@ from backstay_host.zfs.failures import failure
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
-MAX_STDERR_CHARS = 1024 * 1024
+MAX_STDERR_BYTES = 1024 * 1024
 """A listing of 100 KiB of names that do not exist complains for several times as long."""
 MAX_LAST_WORDS_CHARS = 64 * 1024
 MAX_SIDE_BY_SIDE = 8
@@ -165,10 +165,13 @@ class Children:
             with self._lock:
                 self._alive.discard(child)
         status = int(child.running.exit_code)
-        out, err = _read(child.out_fd, MAX_OUTPUT_BYTES), _read(child.err_fd, MAX_STDERR_CHARS)
-        _close(child)
-        if len(out) >= MAX_OUTPUT_BYTES:
-            raise Refused("OutputTooLarge", f"{child.command.argv[:2]} printed over 64 MiB")
+        try:
+            if _size_bytes(child.out_fd) >= MAX_OUTPUT_BYTES:
+                said = f"{' '.join(child.command.argv[:2])} printed 64 MiB or more"
+                raise Refused("OutputTooLarge", said)
+            out, err = _read(child.out_fd, MAX_OUTPUT_BYTES), _read(child.err_fd, MAX_STDERR_BYTES)
+        finally:
+            _close(child)
         words = err if child.err_fd >= 0 else "".join(child.last_words)[-MAX_LAST_WORDS_CHARS:]
         if child.killed and status < 0:
             raise Refused(child.killed, f"{' '.join(child.command.argv[:2])} was killed: {words}")
@@ -265,8 +268,11 @@ def _read(fd: int, limit: int) -> str:
     """The last `limit` bytes of a memory file, as text."""
     if fd < 0:
         return ""
-    size = os.fstat(fd).st_size
-    return os.pread(fd, limit, max(0, size - limit)).decode(errors="replace")
+    return os.pread(fd, limit, max(0, _size_bytes(fd) - limit)).decode(errors="replace")
+
+
+def _size_bytes(fd: int) -> int:
+    return os.fstat(fd).st_size if fd >= 0 else 0
 
 
 def _close(child: Running) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
-from backstay_host import places, protocol, tickets
+from backstay_host import codec, places, protocol, serve, tickets
 from backstay_host.children import Children
 from backstay_host.codec import encode_frame
 from backstay_host.request import Host
+from backstay_host.wire import Message
 from unit.host.client import HostError
 from unit.host.conftest import World
 
@@ -132,6 +134,48 @@ def test_a_wrong_body_is_named_and_the_session_goes_on(world: World) -> None:
     with pytest.raises(HostError, match="'-r' is not the name of a dataset"):
         client.request("survey", _survey("-r"))
     assert client.request("hello", protocol.Hello())["uid"] == os.getuid()
+
+
+def _peak_bytes(pid: int) -> int:
+    """The most memory that a process ever had."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+@pytest.mark.parametrize("text", ["x", "€"], ids=["a byte a character", "three bytes a character"])
+def test_a_listing_without_end_is_refused_and_kept_nowhere(world: World, text: str) -> None:
+    zfs = world.home / "bin" / "zfs"
+    zfs.write_text(
+        f"#!/bin/sh\n[ $1 != version ] || exec echo zfs-2.3.9\nyes {text} | head -c 100000000\n",
+        encoding="utf-8",
+    )
+    client = world.connect()
+    client.request("hello", protocol.Hello())
+    before = _peak_bytes(client.process.pid)
+    with pytest.raises(HostError, match="zfs get printed 64 MiB or more") as error:
+        client.request("survey", _survey("tank"))
+    assert error.value.reason == "OutputTooLarge"
+    assert _peak_bytes(client.process.pid) < before + (8 << 20)
+    kept = [str(fd.readlink()) for fd in Path(f"/proc/{client.process.pid}/fd").iterdir()]
+    assert not [path for path in kept if "memfd:" in path]
+    assert client.request("hello", protocol.Hello())["uid"] == os.getuid()
+
+
+def test_an_answer_that_fits_no_frame_is_refused_in_its_stead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(codec, "MAX_FRAME_BYTES", 1000)
+    answers: list[Message] = [
+        {"id": 7, "result": {"x": "y" * 1000}, "commands": []},
+        {"id": 7, "error": {"reason": "NoZfs", "message": ""}, "commands": [["z" * 1000]]},
+    ]
+    for answer in answers:
+        frame = serve._encoded(answer)
+        assert len(frame) < 1000
+        told = codec.decode_message(frame[4:])
+        assert (told["id"], told["error"]["reason"]) == (7, "OutputTooLarge")
+    fits: Message = {"id": 7, "result": {"x": "y" * 900}}
+    assert codec.decode_message(serve._encoded(fits)[4:]) == fits
 
 
 @pytest.mark.fault("no ZFS")
