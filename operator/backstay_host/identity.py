@@ -72,7 +72,7 @@ def parse_local_properties(text: str, as_json: bool) -> dict[str, dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The writer of the nearest receive root at or above a dataset."""
+    """The writer of a receive root at or above a dataset."""
 
     root: str
     term: int
@@ -89,12 +89,28 @@ def parse_writer(root: str, text: str) -> Owner:
 
 
 def owner_of(dataset: str, properties: dict[str, dict[str, str]]) -> Owner | None:
-    """The nearest writer at or above the dataset, among properties that were read."""
+    """The writer that counts for the dataset, among properties that were read.
+
+    | marks, the nearest first   | counts                                                        |
+    |----------------------------|---------------------------------------------------------------|
+    | 3:us                       | that                                                          |
+    | 2:us, then 3:us further up | 3:us: the nearer one is no receive root any more, and nobody  |
+    |                            | claims it in later terms                                      |
+    | 3:us, then 2:us or 3:us    | the nearest                                                   |
+    | 2:us, 9:other, then 3:us   | 2:us: what lies above another's mark does not reach below it  |
+    | 9:other, then whatever     | 9:other                                                       |
+    """
+    found: Owner | None = None
     for name in (dataset, *names.parents(dataset)):
         text = properties.get(name, {}).get(argv.WRITER)
-        if text is not None:
-            return parse_writer(name, text)
-    return None
+        if text is None:
+            continue
+        owner = parse_writer(name, text)
+        if found is not None and owner.installation != found.installation:
+            break
+        if found is None or owner.term > found.term:
+            found = owner
+    return found
 
 
 def check_owner(fence: Fence, dataset: str, properties: dict[str, dict[str, str]]) -> Owner:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from backstay.adapters.host.reasons import failure
 from backstay.domain.errors import Refused, Unreachable
@@ -323,17 +324,18 @@ class FakePort(RoleRequests):
             return
         pool = self.host.pools.get(dataset.split("/", 1)[0])
         parts = dataset.split("/")
-        for end in range(len(parts), 0, -1):
-            above = pool.datasets.get("/".join(parts[:end])) if pool else None
-            held = above.properties.get(WRITER) if above is not None else None
-            if held is not None:
-                self._compare_writer(dataset, held)
-                return
-        if not optional:
+        names = ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
+        above = [pool.datasets[name] for name in names if pool and name in pool.datasets]
+        marks = [_parse_writer(d.properties[WRITER]) for d in above if WRITER in d.properties]
+        if marks:
+            self._compare_writer(dataset, marks)
+        elif not optional:
             raise failure("InternalError", f"{dataset} lies below no receive root that we claimed")
 
-    def _compare_writer(self, dataset: str, held: str) -> None:
-        term, installation = _parse_writer(held)
+    def _compare_writer(self, dataset: str, marks: Sequence[tuple[int, str]]) -> None:
+        """`marks`: the nearest first; that of an earlier term of the same one does not count."""
+        installation = marks[0][1]
+        term = max(term for term, _ in takewhile(lambda mark: mark[1] == installation, marks))
         if installation != self.leader.installation:
             raise Refused("ForeignWriter", f"{installation} writes to {dataset}")
         if term > self.leader.term():

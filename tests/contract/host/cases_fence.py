@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from backstay.domain.errors import Refused, Unreachable
-from backstay.domain.steps import CreateParents, Prune
-from backstay.domain.zfs import SnapshotRef
+from backstay.domain.steps import CreateParents, Prune, RestorePosture
+from backstay.domain.zfs import LINEAGE, SnapshotRef
 from contract.host.worlds import ContractWorld, Story
 
 RULE = pytest.mark.rule("Single writer, fenced at the host")
@@ -42,6 +42,32 @@ async def test_a_root_with_a_higher_term_of_ours_is_superseded(world: ContractWo
         await port.create_parents(CreateParents(root=root, datasets=(f"{root}/vm",)))
     assert error.value.reason == "Superseded"
     assert error.value.higher_term == 9
+
+
+@RULE
+async def test_a_mark_of_an_earlier_term_hides_no_root_above_it(world: ContractWorld) -> None:
+    """As it is left below a receive root that was moved up."""
+    root, mine = world.target.root, world.own
+    replica = f"{root}/sub/vm"
+    for name in (f"{root}/sub", replica):
+        await world.target.create(name)
+    await world.target.set(replica, LINEAGE, "feedfacefeedface")
+    port = world.port(world.target, term=5, installation=mine)
+    await port.claim([root])
+    step = RestorePosture(
+        dataset=replica, lineage="feedfacefeedface", properties={"readonly": "on"}
+    )
+    for writer, said in (
+        (f"4:{mine}", None),
+        (f"5:{mine}", None),
+        ("4:other/installation", "ForeignWriter"),
+        (f"6:{mine}", "Superseded"),
+    ):
+        await world.target.set(f"{root}/sub", "dev.backstay:writer", writer)
+        if said is None:
+            await port.restore_posture(step)
+        else:
+            assert (await refusal(lambda: port.restore_posture(step))).reason == said
 
 
 @RULE

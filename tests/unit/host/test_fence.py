@@ -128,6 +128,17 @@ def test_a_higher_writer_on_the_root_refuses_even_if_want_was_lost_by_a_reboot(
 
 
 @FENCED
+def test_a_receive_root_that_was_moved_up_goes_on_under_the_next_leader(world: World) -> None:
+    world.put("backup/r/s", props={"dev.backstay:writer": f"2:{INSTALLATION}"})
+    world.put("backup/r/s/v", props={"dev.backstay:lineage": "4c1f"})
+    doomed = protocol.Prune([protocol.Doomed("backup/r/s/v@a", world.put("backup/r/s/v@a"))])
+    client = world.connect(claim=3)
+    (item,) = client.request("prune", doomed)["items"]
+    assert item["reason"] == ""
+    assert "backup/r/s/v@a" not in world.things
+
+
+@FENCED
 def test_sessions_of_one_term_leave_each_other_alone(world: World) -> None:
     first = world.connect(claim=1)
     _receiving(world, first)

@@ -171,6 +171,25 @@ async def test_a_root_that_is_taken_over_is_found_without_a_restart(lab: Lab) ->
     assert lab.core.condition("erp", "ForeignWriter") == ("True", "ForeignWriter")
 
 
+@pytest.mark.rule("Single writer, fenced at the host")
+async def test_a_receive_root_that_was_moved_up_goes_on_under_the_next_leader(lab: Lab) -> None:
+    """Nobody claims the one below it again: its mark stays that of the term of then."""
+    lab.b.create("backup/backstay/sub")
+    lab.core.site("muc", lab.b, roots=("backup/backstay/sub",))
+    lab.volumes(1)
+    lab.core.pair("erp", {"d0": ("tank/vm/d0", "backup/backstay/sub/d0")})
+    await lab.core.live(100)
+    lab.core.site("muc", lab.b, roots=("backup/backstay",))
+    await lab.core.live(100)
+    lab.core.restart()
+    lab.a.write("tank/vm/d0", 4096)
+    await lab.core.live(400)
+    below, above = (lab.b.dataset(f"backup/{n}").properties for n in ("backstay/sub", "backstay"))
+    assert (below[WRITER], above[WRITER]) == (f"1:{INSTALLATION}", f"2:{INSTALLATION}")
+    assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
+    assert lab.b.content("backup/backstay/sub/d0") == lab.a.content("tank/vm/d0")
+
+
 @pytest.mark.rule("Pruning keeps the chain")
 @pytest.mark.fault("another installation on the same hosts")
 async def test_two_installations_share_a_source_and_leave_each_others_points(lab: Lab) -> None:
