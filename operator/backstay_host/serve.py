@@ -15,6 +15,7 @@ import queue
 import resource
 import secrets
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -82,6 +83,19 @@ def parse_call(frame: Message, now: float) -> Call:
     ):
         raise ProtocolError(f"not a request: {sorted(frame)}")
     return Call(identity, name, term, dry_run, now + seconds, frame.get("body", {}))
+
+
+def parse_beat(frame: Message) -> tuple[str, float]:
+    """Nonce and remaining seconds of an answered heartbeat; `ProtocolError` when it is none."""
+    nonce, left = frame.get("beat"), frame.get("remainingS")
+    if (
+        not isinstance(nonce, str)
+        or not isinstance(left, (int, float))
+        or isinstance(left, bool)
+        or not abs(left) <= sys.float_info.max
+    ):
+        raise ProtocolError(f"not a heartbeat: {sorted(frame)}")
+    return nonce, float(left)
 
 
 class Session:
@@ -241,12 +255,13 @@ class Session:
         try:
             while (frame := read_frame(lambda n: os.read(self._inp, n))) is not None:
                 if "beat" in frame:
-                    self.lease.answer(str(frame["beat"]), float(frame.get("remainingS", 0.0)))
+                    self.lease.answer(*parse_beat(frame))
                 else:
                     self._calls.put_nowait(parse_call(frame, now_s()))
-        except (OSError, ProtocolError, queue.Full, TypeError, ValueError, OverflowError) as error:
+        except (OSError, ProtocolError, queue.Full) as error:
             self.end(f"broken input: {error!r}")
-        self.end("end of input")
+        finally:
+            self.end("end of input")
 
     def _tick(self) -> None:
         next_beat = 0.0

@@ -4,8 +4,16 @@
 """
 
 import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from backstay_host import places
+from backstay_host.serve import Session
 
 settings.register_profile(
     "seeded",
@@ -22,3 +30,15 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "seeded"))
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[Session]:
+    """A session that nothing is started of; its children are recorded."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        places.RUN_FOLDER = Path(folder) / "run"
+        made = Session(0, 1)
+        yield made
+        made.streams.end(0.0)
+        places.RUN_FOLDER = None
+        signal.set_wakeup_fd(-1)

@@ -109,6 +109,9 @@ _RECEIVES = _some(
     st.builds(protocol.ReceiveOrder, _PLACE, _LINEAGE, st.just(True), st.just(False), _SEED),
     most=1,
 )
+TICKETS = st.one_of(
+    st.builds(protocol.Ticket, _SENDS, _NONE), st.builds(protocol.Ticket, _NONE, _RECEIVES)
+)
 FITTING = st.one_of(
     st.builds(
         protocol.Survey,
@@ -136,9 +139,24 @@ FITTING = st.one_of(
     st.builds(
         protocol.Promote, _some(st.builds(protocol.Promotion, _PLACE, _ONE, _SNAPSHOT, _ONE))
     ),
+    st.builds(
+        protocol.Rollback,
+        _some(
+            st.builds(
+                protocol.Rewind,
+                dataset=_PLACE,
+                guid=_ONE,
+                snapshot=st.just("b"),
+                snapshot_guid=_ONE,
+                lose=_NONE,
+                written=st.just(-1),
+                properties=st.just({"dev.backstay:resolvedby": "x"}),
+            )
+        ),
+    ),
     st.builds(protocol.Label, _some(st.builds(protocol.Mark, _PLACE, _ONE, _PROPERTIES, _NONE))),
-    st.builds(protocol.Ticket, _SENDS, _NONE),
-    st.builds(protocol.Ticket, _NONE, _RECEIVES),
+    TICKETS,
+    TICKETS,
 )
 """Requests that are right in all but where their datasets lie: they would be carried out."""
 NAMES = {body: name for name, (body, _) in protocol.REQUESTS.items()}
@@ -196,6 +214,9 @@ class Recorder:
         """The outputs of several."""
         return [self.run(command, deadline) for command in commands]
 
+    def stop(self, _why: str) -> None:
+        """Nothing runs."""
+
 
 def _printed(argv: list[str]) -> str:
     if argv == ["zfs", "version"]:
@@ -229,6 +250,11 @@ def _printed(argv: list[str]) -> str:
 
 def _told(value: str, is_local: bool) -> dict[str, Any]:
     return {"value": value, "source": {"type": "LOCAL" if is_local else "NONE"}}
+
+
+def framed(data: bytes) -> bytes:
+    """The bytes with their length before them."""
+    return len(data).to_bytes(4, "big") + data
 
 
 many = settings(max_examples=max(300, settings().max_examples))

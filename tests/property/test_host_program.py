@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from backstay_host import carriers, places, protocol, tickets
+from backstay_host import carriers, protocol, tickets
 from backstay_host.allow import Allowed, check_token
 from backstay_host.codec import MAX_FRAME_BYTES, ProtocolError, encode_frame, from_json, to_json
 from backstay_host.gate import admitted_ticket, read_lists
@@ -25,6 +23,7 @@ from backstay_host.refusal import Refused
 from backstay_host.serve import Call, Session, parse_call
 from backstay_host.wire import read_frame
 from backstay_host.zfs import names
+from backstay_host.zfs.argv import LINEAGE
 from property.hostile import (
     ANY_TEXT,
     DATASETS,
@@ -33,9 +32,12 @@ from property.hostile import (
     NAMES,
     POOLS,
     REQUESTS,
+    TICKETS,
     Recorder,
+    framed,
     many,
     refused,
+    values,
 )
 
 ALLOWED = Allowed(("tank/v",), ("backup/r",))
@@ -58,11 +60,6 @@ class Line:
         self.largest = max(self.largest, size)
         got, self._left = self._left[: min(size, self._piece)], self._left[min(size, self._piece) :]
         return got
-
-
-def framed(data: bytes) -> bytes:
-    """The bytes with their length before them."""
-    return len(data).to_bytes(4, "big") + data
 
 
 @many
@@ -126,13 +123,21 @@ def test_a_request_with_one_wrong_part_is_named(body: Any, data: st.DataObject) 
 
 
 @many
-@given(REQUESTS)
-def test_a_ticket_is_well_formed_or_refused(body: Any) -> None:
-    if isinstance(body, protocol.Ticket):
-        with contextlib.suppress(Refused):
-            tickets.validate(body)
-            for order in body.sends:
-                assert names.dataset(order.dataset) == order.dataset
+@given(st.one_of(TICKETS, TICKETS, values(protocol.Ticket)))
+def test_a_ticket_that_passes_is_well_formed(body: protocol.Ticket) -> None:
+    if refused(lambda: tickets.validate(body)) is not None:
+        return
+    assert bool(body.sends) != bool(body.receives)
+    for send in body.sends:
+        names.snapshot(f"{send.dataset}@{send.snapshot}")
+        assert send.base is None or names.point(send.base)
+        assert send.token is None or names.token(send.token)
+    for receive in body.receives:
+        names.dataset(receive.dataset)
+        names.lineage(receive.lineage)
+        assert receive.origin is None or names.snapshot(receive.origin)
+        assert names.properties(receive.properties) == receive.properties
+        assert receive.properties.get(LINEAGE, receive.lineage) == receive.lineage
 
 
 @pytest.mark.parametrize(
@@ -232,18 +237,6 @@ def test_a_token_that_passes_names_the_snapshot_of_its_order(
             assert lies_within(name, ("tank/v",))
 
 
-@pytest.fixture(scope="module")
-def session() -> Iterator[Session]:
-    """A session that nothing is started of; its children are recorded."""
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        places.RUN_FOLDER = Path(folder) / "run"
-        made = Session(0, 1)
-        yield made
-        made.streams.end(0.0)
-        places.RUN_FOLDER = None
-        signal.set_wakeup_fd(-1)
-
-
 def answered(session: Session, body: Any) -> tuple[dict[str, Any], list[list[str]]]:
     """The answer to a dry run of the request, and every command that was run or would be."""
     recorder = Recorder()
@@ -270,6 +263,7 @@ def test_no_request_breaks_a_session(session: Session, body: Any) -> None:
 def test_nothing_outside_the_lists_is_read_or_run(session: Session, body: Any) -> None:
     session.host.allowed = ALLOWED
     answer, commands = answered(session, body)
+    assert answer.get("error", {}).get("reason") != "InternalError", answer
     if answer.get("error", {}).get("reason") == "NotAllowed":
         assert commands == []
     for tool, verb, *words in commands:
@@ -281,6 +275,8 @@ def test_nothing_outside_the_lists_is_read_or_run(session: Session, body: Any) -
             assert all(lies_within(w, lists) or w in above for w in named)
         elif verb in ("snapshot", "bookmark", "send"):
             assert all(lies_within(word, ALLOWED.send) for word in named)
+        elif verb == "rollback":
+            assert all(lies_within(w, ALLOWED.receive) and w != "backup/r@b" for w in named)
         elif verb in ("receive", "create"):
             assert all(lies_within(w, (*ALLOWED.receive, ASIDE)) and w != "backup/r" for w in named)
         else:
@@ -302,7 +298,7 @@ def test_without_lists_the_same_requests_do_reach_other_datasets(session: Sessio
     record()
     assert verbs >= {
         *("list", "get", "snapshot", "bookmark", "destroy", "set", "create", "receive", "send"),
-        *("rename", "clone", "promote"),
+        *("rename", "clone", "promote", "rollback"),
     }
 
 
