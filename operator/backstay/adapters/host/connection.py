@@ -69,6 +69,7 @@ class Connection:
         self._next_id = 0
         self._lost: BackstayError | None = None
         self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(self._read_no_more)
 
     @property
     def is_open(self) -> bool:
@@ -199,9 +200,11 @@ class Connection:
                 else broken
             )
             await self._child.end()
-        except Exception as fault:  # noqa: BLE001 - else it would count as open, and nobody read it
-            self._give_up(reasons.failure(reasons.INTERNAL_ERROR, f"{self.name}: {fault!r}"))
-            await self._child.end()
+
+    def _read_no_more(self, reader: asyncio.Task[None]) -> None:
+        """Whatever ended the reading, a fault of a listener included, nobody waits for answers."""
+        fault = None if reader.cancelled() else reader.exception()
+        self._give_up(reasons.failure(reasons.INTERNAL_ERROR, f"{self.name}: {fault!r}"))
 
     async def _dispatch(self, message: Mapping[str, Any]) -> None:
         match message:
