@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from backstay.api.words import ConditionType, Reason
+from backstay.adapters.host.bootstrap import bootstrap_command
 from backstay.app import metrics, wiring
+from backstay.app.hostzip import pack_host_program
 from backstay.controllers.objects import FINALIZER
 from backstay.domain.zfs import WRITER
 from backstay.report.metrics import View
+from backstay_host import install
 from worlds import cache
 
 PAGE = (cache.PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -89,3 +93,23 @@ def test_every_condition_and_reason_on_the_page_is_a_word_of_the_api() -> None:
     assert {str(kind) for kind in ConditionType} <= named
     assert f"`{FINALIZER}`" in PAGE
     assert WRITER in PAGE
+
+
+RUNNING = {
+    "a session that was fed": shlex.join(bootstrap_command(pack_host_program())),
+    "a stream of it": f"/usr/bin/python3 -I -S /run/backstay/0123.zip stream t.t",
+    "an installed session": f"/usr/bin/python3 -IS {install.PATH} gate --send tank/erp",
+    "a stream of it, started anew": f"/usr/bin/python3 -I -S {install.PATH} stream t.t",
+}
+
+
+@pytest.mark.parametrize("what", RUNNING)
+def test_the_stop_at_a_host_ends(what: str) -> None:
+    (pattern,) = re.findall(r"pkill -f '(.*)'", PAGE)
+    assert re.search(pattern, RUNNING[what])
+
+
+def test_the_stop_at_a_host_does_not_end_the_shell_that_it_is_typed_into() -> None:
+    (line,) = re.findall(r"pkill -f '.*'", PAGE)
+    (pattern,) = re.findall(r"pkill -f '(.*)'", PAGE)
+    assert not re.search(pattern, f"bash -c {shlex.quote(line)}")
