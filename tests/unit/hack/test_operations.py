@@ -113,3 +113,10 @@ def test_the_stop_at_a_host_does_not_end_the_shell_that_it_is_typed_into() -> No
     (line,) = re.findall(r"pkill -f '.*'", PAGE)
     (pattern,) = re.findall(r"pkill -f '(.*)'", PAGE)
     assert not re.search(pattern, f"bash -c {shlex.quote(line)}")
+
+
+def test_no_upgrade_on_the_page_puts_the_other_values_back_to_their_defaults() -> None:
+    typed = [line for line in re.findall(r"`(helm upgrade [^`]*)`", PAGE) if "--set" in line]
+    assert typed
+    assert [line for line in typed if "reuse-values" not in line] == []
+    assert len(typed) == len(re.findall(r"--set \w", PAGE))
