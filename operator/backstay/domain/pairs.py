@@ -124,6 +124,12 @@ class Point:
     at: datetime
 
 
+def typed(pair: str) -> str:
+    """A pair's key (`namespace/name`) as it is typed behind a command of kubectl."""
+    namespace, _, name = pair.partition("/")
+    return f"{name} -n {namespace}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
     """Why nothing may be done for a member: a value with its evidence, not an exception."""

@@ -110,8 +110,8 @@ def ownership_conflict(source: Dataset, target: Dataset) -> Conflict | None:
     if LINEAGE not in target.properties:
         return Conflict(
             reason=Reason.TARGET_HAS_FOREIGN_DATA,
-            message=f"{target.name} (GUID {target.guid}) exists and was not made by backstay: "
-            f"rename it or choose another target dataset; nothing was written to it",
+            message=f"{target.name} (GUID {target.guid}) exists and was not made by backstay; "
+            f"nothing was written to it",
         )
     if target.kind != source.kind:
         return Conflict(
@@ -160,8 +160,7 @@ def divergence(source: Dataset, target: Dataset, base: Snapshot, short_id: str) 
     said = "an unknown amount" if amount is None else f"{amount} bytes"
     return Conflict(
         reason=Reason.TARGET_MODIFIED,
-        message=f"{target.name} was written to ({said}) since @{base.name} (GUID {base.guid}): "
-        f"roll it back to that snapshot yourself, or rename it so that it is seeded anew",
+        message=f"{target.name} was written to ({said}) since @{base.name} (GUID {base.guid})",
         diverged=True,
     )
 
@@ -219,8 +218,8 @@ def _ahead(source: Dataset, target: Dataset, newest: Snapshot) -> Conflict:
     return Conflict(
         reason=Reason.TARGET_AHEAD,
         message=f"{target.name}@{newest.name} (GUID {newest.guid}) is newer than everything in "
-        f"{source.name}, which was rolled back or restored; the replica is untouched: keep it "
-        f"aside (zfs rename) to have the source seeded anew, or recover from it",
+        f"{source.name}, which was rolled back or restored; the replica is untouched, and can be "
+        f"recovered from",
         diverged=True,
     )
 
@@ -231,8 +230,7 @@ def _no_base(source: Dataset, target: Dataset) -> Conflict:
         return Conflict(
             reason=Reason.NEW_LINEAGE,
             message=f"{source.name} now has GUID {source.guid}, the replica {target.name} was "
-            f"seeded from GUID {seeded_from}: the source was recreated; rename the replica to "
-            f"keep it and have the new dataset seeded",
+            f"seeded from GUID {seeded_from}: the source was recreated",
             diverged=True,
         )
     newest = target.newest_snapshot
@@ -240,6 +238,6 @@ def _no_base(source: Dataset, target: Dataset) -> Conflict:
     return Conflict(
         reason=Reason.NO_COMMON_BASE,
         message=f"{source.name} and {target.name} share no snapshot or bookmark by GUID (newest "
-        f"at the target: {held}); rename the replica to keep it and have the source seeded anew",
+        f"at the target: {held})",
         diverged=True,
     )

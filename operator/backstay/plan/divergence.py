@@ -8,7 +8,7 @@ from dataclasses import replace
 from backstay.api.words import Reason
 from backstay.domain.divergence import Approval, Approved, Divergence, Resolution
 from backstay.domain.moves import RESOLVED_BY
-from backstay.domain.pairs import Conflict, PairTask
+from backstay.domain.pairs import Conflict, PairTask, typed
 from backstay.domain.zfs import LINEAGE, ROLE, Bookmark, BookmarkRef, Dataset, Snapshot, SnapshotRef
 from backstay.plan.basis import common_base
 
@@ -22,9 +22,23 @@ OFFERS: Mapping[str, tuple[Resolution, ...]] = {
 }
 """What each kind of divergence leaves to do, the recommended one first."""
 
+_DOES = {
+    Resolution.SET_ASIDE: "keeps it aside and sends what is new at the source",
+    Resolution.ROLLBACK: "takes it back to the base",
+    Resolution.RESEED: "keeps it aside and sends the source in full",
+    Resolution.ADOPT: "makes it the replica, if nothing else uses it",
+}
+_BY_HAND = {Reason.TARGET_HAS_FOREIGN_DATA: "rename it, or choose another target dataset"}
+"""What is left, or left besides: what is not ours may be in use."""
+
+
+def resolve_command(pair: str, how: Resolution) -> str:
+    """What to type for a pair, by its key."""
+    return f"`kubectl backstay resolve {typed(pair)} --how {how}`"
+
 
 def with_divergence(conflict: Conflict, source: Dataset, replica: Dataset, pair: str) -> Conflict:
-    """The conflict with what there is to decide; unchanged where nothing can be done about it."""
+    """The conflict with what there is to decide, if anything, and the next step in its message."""
     base = common_base(source, replica)
     offers = OFFERS.get(conflict.reason, ())
     if offers == (Resolution.ADOPT,):
@@ -33,11 +47,10 @@ def with_divergence(conflict: Conflict, source: Dataset, replica: Dataset, pair:
     if replica.written_bytes is None:
         # What nobody can name, nobody can approve the loss of.
         offers = tuple(offer for offer in offers if offer is not Resolution.ROLLBACK)
-    if not offers:
-        return conflict
-    name = pair.rpartition("/")[2]
-    words = f"{conflict.message}; or `kubectl backstay resolve {name} --how {offers[0]}`"
-    found = _describe(source, replica, base, offers)
+    steps = [f"{resolve_command(pair, how)} {_DOES[how]}" for how in offers[:1]]
+    steps += [_BY_HAND[reason] for reason in _BY_HAND if reason == conflict.reason]
+    words = f"{conflict.message}: {'; or '.join(steps)}" if steps else conflict.message
+    found = _describe(source, replica, base, offers) if offers else None
     return replace(conflict, message=words, divergence=found)
 
 

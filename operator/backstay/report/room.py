@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from backstay.api.v1alpha1.yielding import CountedTargetSpec, YieldedMemberSpec, YieldSpec
+from backstay.domain.divergence import Resolution
+from backstay.plan.divergence import resolve_command
 from backstay.plan.room import MemberOffer, Offer, TargetLeft
 
 
@@ -50,7 +52,6 @@ def room_lines(offer: MemberOffer) -> list[str]:
 def target_line(target: TargetLeft) -> str:
     """What becomes of one target."""
     place = f"{target.pair} at {target.host}, {target.dataset}"
-    name = target.pair.rpartition("/")[2]
     if target.base is None:
         if not target.has_points:
             return f"{place}: has no point yet and begins anew"
@@ -58,10 +59,10 @@ def target_line(target: TargetLeft) -> str:
     base = f"@{target.base.name} (GUID {target.base.guid})"
     if not target.ahead:
         return f"{place}: goes on incrementally from {base}"
+    newer = "1 point that is" if target.ahead == 1 else f"{target.ahead} points that are"
     return (
-        f"{place}: keeps {target.ahead} points that the source then has not, so it will be "
-        f"Diverged; `kubectl backstay resolve {name} --how SetAside` goes on incrementally from "
-        f"{base}"
+        f"{place}: keeps {newer} gone at the source then, so the pair will be Diverged; "
+        f"{resolve_command(target.pair, Resolution.SET_ASIDE)} goes on incrementally from {base}"
     )
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backstay.api.words import ConditionType, Reason
-from backstay.domain.pairs import PairState
+from backstay.domain.pairs import PairState, typed
 from backstay.domain.yielding import YieldState
 from backstay.report.verdict import Verdict
-
-AGAIN = "run `kubectl backstay yield` again for what is there now"
 
 
 def judge_yields(states: Sequence[PairState]) -> Verdict | None:
@@ -22,7 +20,8 @@ def judge_yields(states: Sequence[PairState]) -> Verdict | None:
     if not found:
         return None
     if (void := next((one for one in found if one.void), None)) is not None:
-        said = f"the approval of {void.pair} is void: {void.void}; nothing more goes: {AGAIN}"
+        again = f"run `kubectl backstay yield {typed(void.pair)}` again for what is there now"
+        said = f"the approval of {void.pair} is void: {void.void}; nothing more goes: {again}"
         return _verdict("False", Reason.APPROVAL_VOID, said)
     if (stuck := next((one for one in found if one.left), None)) is not None:
         why = stuck.failure or "still to go"

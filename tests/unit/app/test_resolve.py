@@ -59,6 +59,7 @@ def test_it_says_what_is_lost_by_guid_asks_and_binds_the_approval_to_that(
         "LOST for good: @manual (GUID 55)",
         "LOST for good: 8192 bytes written since",
         "goes back to @backstay_a (GUID 33)",
+        "`kubectl backstay explain erp -n ns`",
     ):
         assert words in done.stdout
     approval = parse_approval(annotation(kube) or "")

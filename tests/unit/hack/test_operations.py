@@ -10,8 +10,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from backstay.api.words import ConditionType, Reason
 from backstay.adapters.host.bootstrap import bootstrap_command
+from backstay.api.words import ConditionType, Reason
 from backstay.app import metrics, wiring
 from backstay.app.hostzip import pack_host_program
 from backstay.controllers.objects import FINALIZER
@@ -97,7 +97,7 @@ def test_every_condition_and_reason_on_the_page_is_a_word_of_the_api() -> None:
 
 RUNNING = {
     "a session that was fed": shlex.join(bootstrap_command(pack_host_program())),
-    "a stream of it": f"/usr/bin/python3 -I -S /run/backstay/0123.zip stream t.t",
+    "a stream of it": "/usr/bin/python3 -I -S /run/backstay/0123.zip stream t.t",
     "an installed session": f"/usr/bin/python3 -IS {install.PATH} gate --send tank/erp",
     "a stream of it, started anew": f"/usr/bin/python3 -I -S {install.PATH} stream t.t",
 }

@@ -6,6 +6,7 @@ import pytest
 
 from backstay.domain.steps import Increment, Seed
 from fakes import truths
+from fakes.core import NAMESPACE
 from fakes.lab import Lab
 
 KEEP_TWO = {"source": {"last": 2}, "target": {"last": 2}}
@@ -42,6 +43,22 @@ async def test_members_behind_a_failed_one_are_untouched_and_right_in_the_next_p
     assert lab.equal("d1")
     assert not [t for t in lab.core.sent() if isinstance(t.how, Seed)]
     assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
+
+
+@pytest.mark.rule("No implicit destruction")
+async def test_the_first_advice_about_a_replica_that_was_written_to_keeps_it(lab: Lab) -> None:
+    lab.core.pair("erp", lab.volumes(1))
+    await lab.core.live(200)
+    lab.b.set("backup/backstay/d0", "readonly", "off")
+    lab.b.write("backup/backstay/d0", 4096)
+    lab.b.set("backup/backstay/d0", "readonly", "on")
+    await lab.core.live(200)
+    assert lab.core.condition("erp", "Ready") == ("False", "TargetModified")
+    said = lab.core.message("erp", "Ready")
+    assert said.count(" --how ") == 1
+    _, _, advice = said.partition("): ")
+    assert advice.startswith(f"`kubectl backstay resolve erp -n {NAMESPACE} --how SetAside` keeps")
+    assert "roll" not in said
 
 
 @pytest.mark.rule("Replica posture")

@@ -80,7 +80,7 @@ async def test_a_divergence_names_both_sides_by_guid_and_what_can_be_done(lab: L
     assert shown.base.guid == str(source.snapshots[0].guid)
     assert [p.guid for p in shown.lose] == [str(s.guid) for s in replica.snapshots[1:]]
     assert shown.offers == ("SetAside", "Rollback", "Reseed")
-    assert "kubectl backstay resolve erp --how SetAside" in lab.core.message("erp", "Ready")
+    assert "kubectl backstay resolve erp -n dr --how SetAside" in lab.core.message("erp", "Ready")
 
 
 @pytest.mark.rule("No implicit destruction")
@@ -384,6 +384,8 @@ async def test_a_dataset_that_shares_a_point_becomes_the_replica(lab: Lab) -> No
     await lab.core.live(120)
     assert ready(lab) == ("False", "TargetHasForeignData")
     assert status(lab).diverged[0].offers == ("Adopt",)
+    said = lab.core.message("erp", "Ready")
+    assert 0 < said.find("resolve erp -n dr --how Adopt") < said.find("rename it")
     lab.core.sent()
     approve(lab, Resolution.ADOPT)
     await lab.core.live(120)
@@ -400,3 +402,6 @@ async def test_a_dataset_that_shares_nothing_is_not_on_offer(lab: Lab) -> None:
     await lab.core.live(120)
     assert ready(lab) == ("False", "TargetHasForeignData")
     assert status(lab).diverged == ()
+    assert lab.core.message("erp", "Ready").endswith(
+        ": rename it, or choose another target dataset"
+    )

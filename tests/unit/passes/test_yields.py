@@ -17,6 +17,7 @@ from backstay.plan.naming import bookmark_name
 from backstay.report.approval import approval_of, choose
 from backstay.report.events import turns
 from backstay.report.room import yield_of
+from fakes.core import NAMESPACE
 from fakes.lab import Lab
 from fakes.truths import nothing_destructive
 from fakes.yields import (
@@ -120,7 +121,9 @@ async def test_an_approval_of_another_list_is_void_and_says_so(lab: Lab) -> None
     await lab.core.live(5)
     assert set(in_the_way(lab)) >= {b for b in blockers if b.startswith("@")}
     assert yielding(lab) == ("False", "ApprovalVoid")
-    assert "newer points that it does not name" in lab.core.message("erp", "Yielding")
+    message = lab.core.message("erp", "Yielding")
+    assert "newer points that it does not name" in message
+    assert f"`kubectl backstay yield erp -n {NAMESPACE}` again" in message
     (turn,) = turns({"conditions": []}, {"conditions": [said(lab)]})
     assert (turn.type, turn.reason) == ("Warning", "ApprovalVoid")
 

@@ -46,7 +46,7 @@ async def resolve_pair(cluster: Cluster, screen: Screen, wanted: Wanted) -> int:
     if screen.is_json:
         screen.document(resolve_document(pair, wanted, chosen, approval, written=is_written))
     else:
-        _conclude(screen, wanted, approval, is_written)
+        _conclude(screen, pair, wanted, approval, is_written)
     return 0 if is_written or (approval is not None and wanted.dry_run) else 1
 
 
@@ -64,14 +64,18 @@ def _show(screen: Screen, pair: ReplicationPair, wanted: Wanted, chosen: Chosen)
 
 
 def _conclude(
-    screen: Screen, wanted: Wanted, approval: ApprovalSpec | None, is_written: bool
+    screen: Screen,
+    pair: ReplicationPair,
+    wanted: Wanted,
+    approval: ApprovalSpec | None,
+    is_written: bool,
 ) -> None:
     if approval is None:
         return
     if is_written:
         screen.line(
             f"approved as {approval.id}, for exactly this list; the operator's next pass does it "
-            f"(`kubectl backstay explain {wanted.pair}`)"
+            f"(`kubectl backstay explain {wanted.pair} -n {pair.metadata.namespace}`)"
         )
     elif wanted.dry_run:
         screen.line(f"not written: {json.dumps(approval.document())}")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from backstay.adapters.kube.client import default_kubeconfig, default_namespace
 from backstay.api.kinds import YIELD
@@ -18,7 +19,7 @@ from backstay.app.commands.cluster import Cluster, NotFound
 from backstay.app.commands.looking import looking
 from backstay.app.commands.screen import Screen
 from backstay.controllers.look import look_around
-from backstay.domain.pairs import Conflict
+from backstay.domain.pairs import Conflict, typed
 from backstay.plan.room import Offer, RouteLook, offer_room
 from backstay.plan.yielding import LONGEST
 from backstay.report.room import refusal, room_document, room_lines, yield_of
@@ -90,7 +91,10 @@ async def yield_pair(cluster: Cluster, screen: Screen, wanted: Wanted, look: Loo
         # What was read counts, but the time begins when it was agreed to.
         spec = yield_of(offer, cluster.clock.now() + timedelta(seconds=wanted.rest_s))
         await cluster.approve(pair, spec, of=YIELD)
-    _conclude(screen, offer, (spec, why), written=is_written, wanted=wanted)
+    if screen.is_json:
+        screen.document(yield_document(offer, spec, why, written=is_written))
+    else:
+        _conclude(screen, key, spec, written=is_written, wanted=wanted)
     return 0 if is_written or (spec is not None and wanted.dry_run) else 1
 
 
@@ -115,31 +119,30 @@ def _show(screen: Screen, offer: Offer) -> None:
 
 
 def _conclude(
-    screen: Screen,
-    offer: Offer,
-    judged: tuple[YieldSpec | None, str],
-    *,
-    written: bool,
-    wanted: Wanted,
+    screen: Screen, pair: str, spec: YieldSpec | None, *, written: bool, wanted: Wanted
 ) -> None:
-    spec, why = judged
-    document = None if spec is None else spec.document()
-    if screen.is_json:
-        screen.document(
-            {
-                "members": [room_document(member) for member in offer.members],
-                "leftOut": dict(offer.left_out),
-                "refused": why or None,
-                "approval": document,
-                "written": written,
-            }
-        )
-    elif document is not None and written:
+    if spec is None:
+        return
+    document = spec.document()
+    if written:
         screen.line(
             f"approved until {document['until']}, for exactly this list; the operator's next pass "
-            f"does it: roll back once Yielding is True (`kubectl backstay explain {wanted.pair}`)"
+            f"does it: roll back once Yielding is True (`kubectl backstay explain {typed(pair)}`)"
         )
-    elif document is not None and wanted.dry_run:
+    elif wanted.dry_run:
         screen.line(f"not written: {json.dumps(document)}")
-    elif document is not None:
+    else:
         screen.line("nothing was approved")
+
+
+def yield_document(
+    offer: Offer, spec: YieldSpec | None, why_not: str, *, written: bool
+) -> dict[str, Any]:
+    """The same for programs; its fields stay."""
+    return {
+        "members": [room_document(member) for member in offer.members],
+        "leftOut": dict(offer.left_out),
+        "refused": why_not or None,
+        "approval": None if spec is None else spec.document(),
+        "written": written,
+    }
