@@ -58,7 +58,8 @@ Installation = Annotated[
     str | None,
     typer.Option(
         envvar="BACKSTAY_INSTALLATION_ID",
-        help="The operator's installation id; <namespace>/backstay by default.",
+        help="The operator's installation id, which is its NAMESPACE/RELEASE unless the chart's "
+        "installationId says otherwise; by default backstay in the namespace of the pair.",
     ),
 ]
 PairName = Annotated[

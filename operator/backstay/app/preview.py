@@ -22,6 +22,7 @@ from backstay.domain.errors import BackstayError
 from backstay.domain.pairs import Conflict, HostKey, Route, RouteObservation, RouteTask, Unseen
 from backstay.domain.zfs import HostListing
 from backstay.observe.route import observe_route
+from backstay.plan.checks import writers_of_others
 from backstay.plan.direction import reversed_pairs
 from backstay.plan.local import Alone
 from backstay.plan.replication import Seen, see_route
@@ -89,6 +90,8 @@ async def _preview_route(
 ) -> RoutePreview:
     source, target = await asyncio.gather(_open(route.source, shares), _open(route.target, shares))
     observation = await observe_route(task, source, target, clock)
+    foreign = writers_of_others(task, observation.target)
+    observation = replace(observation, foreign_writers=foreign)
     seen = see_route(task, observation)
     if seen is None or isinstance(source, Unseen) or isinstance(target, Unseen):
         sides = ((route.source, observation.source), (route.target, observation.target))

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from backstay.api.v1alpha1.fields import DATASET_LENGTH
 from backstay.api.values import is_below, pool_of
 from backstay.api.words import Reason
-from backstay.domain.pairs import Conflict, Member, RouteObservation, RouteTask
-from backstay.domain.zfs import Dataset, DatasetKind, HostListing
+from backstay.domain.pairs import Conflict, Member, RouteObservation, RouteTask, Side
+from backstay.domain.zfs import WRITER, Dataset, DatasetKind, HostListing
 from backstay.plan.basis import replica_conflict
 from backstay.plan.chains import chain_conflict
 from backstay.plan.divergence import with_divergence
+from backstay.plan.naming import short_id
 from backstay.plan.roles import role_conflict
 
 _PVESR = "__replicate_"
@@ -49,6 +50,22 @@ def member_conflict(
     if (conflict := replica_conflict(dataset, replica, task.short_id)) is not None:
         return with_divergence(conflict, dataset, replica, member.pair)
     return _use_conflict(replica)
+
+
+def writers_of_others(task: RouteTask, target: Side) -> dict[str, str]:
+    """Receive root → the other installation that writes there, as far as a listing says.
+
+    Who only looks claims no root, and is told of its installation by hand.
+    """
+    if not isinstance(target, HostListing):
+        return {}
+    found = {}
+    for root in task.receive_roots:
+        writer = target.datasets[root].properties.get(WRITER, "") if root in target.datasets else ""
+        installation = writer.partition(":")[2]
+        if installation and short_id(installation) != task.short_id:
+            found[root] = installation
+    return found
 
 
 def _use_conflict(replica: Dataset) -> Conflict | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from backstay.domain.pairs import Member, Route, RouteObservation, RouteTask, Unseen
 from backstay.domain.zfs import Dataset, HostListing, Snapshot
-from backstay.plan.checks import source_conflict
+from backstay.plan.checks import source_conflict, writers_of_others
 from backstay.plan.members import expand_members
 from backstay.plan.naming import is_ours, snapshot_time
 from backstay.plan.replication import Seen, lineage_of, see_route
@@ -148,6 +148,12 @@ def _targets(
     """Every target of the source, or which of them nothing is known of."""
     found = []
     for look in (one for one in looks if one.machine == machine):
+        for root, owner in writers_of_others(look.task, look.observation.target).items():
+            return (
+                f"{root} on {look.route.target} is written by the installation {owner}, and what "
+                f"is ours would be told by another: say --installation {owner}, if that is the "
+                f"operator of this pair"
+            )
         seen = see_route(look.task, look.observation)
         if seen is None:
             side = look.observation.target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from backstay.app.cli import app
-from backstay.app.commands.preview import PairPreview, preview_document
+from backstay.app.commands.asked import Output
+from backstay.app.commands.preview import PairPreview, preview_document, show_route
+from backstay.app.commands.screen import Screen
 from backstay.app.preview import RoutePreview
 from backstay.domain.pairs import Conflict, HostKey, Route
 from fakes import objects
@@ -53,6 +56,17 @@ def test_a_manifest_that_cannot_be_read_is_2(nowhere: Path) -> None:
     done = ran("-f", str(nowhere.parent / "nope.yaml"))
     assert done.exit_code == 2
     assert "nope.yaml" in done.stderr
+
+
+def test_who_may_have_named_the_wrong_installation_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    owned = Conflict(reason="ForeignWriter", message="tank/r is written by dr/prod")
+    shown = RoutePreview(route=ROUTE, commands=(), background=(), problems={"tank/r/d": owned})
+    show_route(Screen(Output.TEXT), shown)
+    assert "--installation" in capsys.readouterr().out
+    show_route(Screen(Output.TEXT), replace(shown, problems={}))
+    assert "--installation" not in capsys.readouterr().out
 
 
 def test_commands_stay_argument_vectors_for_programs() -> None:

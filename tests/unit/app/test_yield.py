@@ -14,9 +14,11 @@ from typer.testing import CliRunner, Result
 from backstay.api.kinds import YIELD
 from backstay.api.v1alpha1.yielding import YieldSpec, parse_yield
 from backstay.app.cli import app
+from backstay.plan.naming import short_id
 from backstay.plan.room import RouteLook
 from fakes.lab import Lab
 from fakes.reader import FakeReader
+from fakes.world import INSTALLATION
 from fakes.yields import SOURCE, look, points
 
 
@@ -105,6 +107,24 @@ def test_without_a_base_it_is_refused_with_the_number_and_the_next_step(
     spec = annotation(kube)
     assert spec is not None
     assert spec.members[0].targets[0].base is None
+
+
+@pytest.mark.rule("Room for a rollback")
+def test_the_points_of_another_installation_are_not_taken_for_ours_or_for_foreign(
+    kube: FakeReader, lab: Lab
+) -> None:
+    async def looked(name: str) -> Sequence[RouteLook]:
+        """As who forgot to say that the operator is not in the namespace of the pair."""
+        seen = [renamed(one) for one in await look(lab, name)]
+        other = short_id("ns/backstay")
+        return [replace(one, task=replace(one.task, short_id=other)) for one in seen]
+
+    tools = replace(kube.toolbox(), look=looked)
+    done = CliRunner().invoke(app, ("yield", "erp", "--to", "snap1", "--yes"), obj=tools)
+    assert done.exit_code == 1
+    assert f"say --installation {INSTALLATION}" in done.stdout
+    assert "IN THE WAY" not in done.stdout
+    assert annotation(kube) is None
 
 
 def test_programs_must_say_yes(kube: FakeReader, lab: Lab) -> None:

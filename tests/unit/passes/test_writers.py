@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from backstay.domain.pairs import Unseen
 from backstay.domain.steps import Seed
 from backstay.domain.zfs import WRITER
+from backstay.plan.checks import writers_of_others
 from backstay.plan.naming import short_id
 from fakes.core import Core
 from fakes.faults import RequestFault, RequestFaults
 from fakes.lab import Lab
 from fakes.truths import nothing_destructive
 from fakes.world import INSTALLATION
+from fakes.yields import look
 
 OTHER = "elsewhere/backstay"
 OTHER_SHORT = short_id(OTHER)
@@ -156,6 +160,17 @@ async def test_another_installation_stays_away_and_says_so(lab: Lab) -> None:
     lab.a.write("tank/vm/d0", 4096)
     await lab.core.live(200)
     assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
+
+
+@pytest.mark.rule("Single writer, fenced at the host")
+@pytest.mark.fault("another installation on the same hosts")
+async def test_who_only_looks_sees_whose_a_root_is_in_the_listing(lab: Lab) -> None:
+    await working(lab)
+    for one in await look(lab):
+        told = replace(one.task, short_id=OTHER_SHORT)
+        assert writers_of_others(one.task, one.observation.target) == {}
+        assert writers_of_others(told, one.observation.target) == {"backup/backstay": INSTALLATION}
+        assert writers_of_others(told, Unseen(reason="Unreachable", message="")) == {}
 
 
 @pytest.mark.rule("Single writer, fenced at the host")

@@ -11,6 +11,7 @@ from typing import Any
 
 from backstay.adapters.host.transfers import OpenSshTransfers
 from backstay.adapters.kube.client import default_kubeconfig, default_namespace
+from backstay.api.words import Reason
 from backstay.app.commands.asked import Asked
 from backstay.app.commands.cluster import UNREAD
 from backstay.app.commands.looking import Looking, looking
@@ -89,10 +90,11 @@ def _show(screen: Screen, shown: PairPreview) -> None:
     if shown.suspended:
         screen.line(f"# {shown.pair} is suspended: a pass would do nothing; if it were not:")
     for route in shown.routes:
-        _show_route(screen, route)
+        show_route(screen, route)
 
 
-def _show_route(screen: Screen, shown: RoutePreview) -> None:
+def show_route(screen: Screen, shown: RoutePreview) -> None:
+    """The commands of one route, and why members are left alone."""
     screen.line(f"# {shown.route}")
     for host, argv in shown.commands:
         screen.line(f"{host}$ {shlex.join(argv)}")
@@ -104,6 +106,8 @@ def _show_route(screen: Screen, shown: RoutePreview) -> None:
         screen.line("# nothing to do")
     for where, why in shown.problems.items():
         screen.line(f"# {where}: {why.reason}: {why.message}")
+    if any(why.reason == Reason.FOREIGN_WRITER for why in shown.problems.values()):
+        screen.line("# is that the operator of this pair? Then name it with --installation")
 
 
 def preview_document(shown: Sequence[PairPreview], unread: str | None) -> dict[str, Any]:
