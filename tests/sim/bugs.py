@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 from unittest.mock import patch
 
 from backstay.domain.pairs import Member
@@ -100,4 +100,13 @@ def _everywhere(name: str, function: Callable[..., object]) -> Iterator[None]:
         yield
 
 
-BUGS = (name_based_base, prune_of_a_base, double_receive, status_as_truth, wall_clock_order)
+Bug: TypeAlias = Callable[[], AbstractContextManager[None]]
+
+BUGS: Mapping[Bug, str] = {
+    name_based_base: "share no snapshot or bookmark by GUID",
+    prune_of_a_base: "no common snapshot any more",
+    double_receive: "two streams at a time into",
+    status_as_truth: "was written to (an unknown amount) since",
+    wall_clock_order: "points",
+}
+"""Each with words of what it does in a story: what else ends one was not found for its sake."""
