@@ -11,6 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from backstay.app.lease import LeaseTimes
 
 ALL_NAMESPACES = "*"
+INSTALLATION_ID = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,254}"
+"""What the hosts take, and the chart: anything else would be refused at each claim."""
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -33,9 +35,8 @@ class Settings(BaseModel):
     watch: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         default=(), alias="BACKSTAY_WATCH_NAMESPACES"
     )
-    release: str = Field(default="backstay", alias="BACKSTAY_RELEASE", min_length=1)
     given_installation_id: str = Field(
-        default="", alias="BACKSTAY_INSTALLATION_ID", max_length=200, pattern=r"^[^\s:]*$"
+        default="", alias="BACKSTAY_INSTALLATION_ID", pattern=f"^({INSTALLATION_ID})?$"
     )
     http_port: int = Field(default=8080, alias="BACKSTAY_HTTP_PORT", ge=1, le=65535)
     log_format: Literal["json", "console"] = Field(default="json", alias="BACKSTAY_LOG_FORMAT")
@@ -79,7 +80,7 @@ class Settings(BaseModel):
     @property
     def installation_id(self) -> str:
         """Who writes at the hosts: the same for a cluster that was rebuilt, and for no other."""
-        return self.given_installation_id or f"{self.namespace}/{self.release}"
+        return self.given_installation_id or f"{self.namespace}/backstay"
 
     @property
     def lease_times(self) -> LeaseTimes:

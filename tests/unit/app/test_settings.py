@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
 from backstay.app.lease import LeaseTimes
 from backstay.app.settings import Settings, SettingsError
+from backstay_host.refusal import Refused
+from backstay_host.zfs import names
+from worlds import cache
+
+SCHEMA = cache.PROJECT / "charts" / "backstay" / "values.schema.json"
+CHART_PATTERN = json.loads(SCHEMA.read_text())["properties"]["installationId"]["pattern"]
 
 
 def settings(**more: str) -> Settings:
@@ -32,7 +41,22 @@ def test_a_star_means_all_namespaces() -> None:
 
 def test_the_installation_id_can_be_given() -> None:
     assert settings(BACKSTAY_INSTALLATION_ID="fra/one").installation_id == "fra/one"
-    assert settings(BACKSTAY_RELEASE="two").installation_id == "backstay/two"
+
+
+@pytest.mark.parametrize("text", ["fra/one", "A.b_c-1", "a", "a" * 255, "9/"])
+def test_an_installation_id_that_the_hosts_take_is_taken(text: str) -> None:
+    assert names.installation(text) == text
+    assert settings(BACKSTAY_INSTALLATION_ID=text).installation_id == text
+    assert re.search(CHART_PATTERN, text)
+
+
+@pytest.mark.parametrize("text", ["a:b", "a b", "/a", "-a", "é", "a" * 256, "a\n", "a+b"])
+def test_an_installation_id_that_the_hosts_refuse_is_refused_at_once(text: str) -> None:
+    with pytest.raises(Refused):
+        names.installation(text)
+    with pytest.raises(SettingsError, match="BACKSTAY_INSTALLATION_ID"):
+        settings(BACKSTAY_INSTALLATION_ID=text)
+    assert not re.search(CHART_PATTERN.replace("$", r"\Z"), text)
 
 
 def test_fed_hosts_are_used_unless_the_chart_says_no() -> None:
