@@ -219,7 +219,7 @@ OBJECTS = (
     Row("etcd compacted", "What was missed is found; watches go on."),
     Row(
         "etcd emptied and manifests applied again",
-        "Replicas are gone on with; nothing is seeded anew.",
+        "Replication goes on with the replicas that are there; nothing is seeded anew.",
     ),
 )
 
