@@ -62,7 +62,10 @@ def judge_leader(lease: Lease, now: datetime) -> Leader:
         told = "say where the operator's Lease is with --lease NAMESPACE/NAME, or read it as "
         told += "somebody who may"
         return Leader(leads=None, says=f"Lease {lease.place}: {lease.why}", next_step=told)
-    look = "see why its Pod does not run, or does not get the Lease: kubectl logs"
+    # The chart gives the Lease and the Deployment one name.
+    namespace, _, name = lease.place.partition("/")
+    logs = f"`kubectl -n {namespace} logs deployment/{name}`"
+    look = f"see why its Pod does not run, or does not get the Lease: {logs}"
     if not lease.holder:
         says = f"Lease {lease.place} has no holder: no operator leads (last term {lease.term})"
         return Leader(leads=False, says=says, next_step=look)

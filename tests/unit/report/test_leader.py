@@ -47,3 +47,4 @@ def test_a_renewal_in_the_future_shows_that_the_readers_clock_is_behind() -> Non
 def test_a_silent_leader_is_said_with_its_silence() -> None:
     judged: Leader = judge_leader(lease(7200), NOW)
     assert "not renewed for 120m; it lasts 30s" in judged.says
+    assert "`kubectl -n backstay logs deployment/backstay`" in judged.next_step
