@@ -59,8 +59,9 @@ def site_status(
     requested_at: str | None,
     now: datetime,
 ) -> SiteStatus:
-    """The whole status of a Site as of now."""
-    told = {host.name: host.clock_skew_seconds for host in before.hosts}
+    """The whole status of a Site as of now; what a silent host said last stays, for its spec."""
+    is_same = before.observed_generation == generation
+    told = {host.name: host for host in before.hosts if is_same}
     shown = tuple(_host(host, told.get(host.name)) for host in hosts)
     clocks = _clocks(before, shown)
     verdicts = [_reachable(hosts), _pools(hosts), clocks, _ready(hosts), *_twins(hosts)]
@@ -91,13 +92,26 @@ def first_site_status(hosts: Sequence[str], *, generation: int, now: datetime) -
 
 def _clocks(before: SiteStatus, hosts: Sequence[HostStatus]) -> Verdict:
     was = {c.type: c.status for c in before.conditions}.get(ConditionType.CLOCKS_AGREE)
-    skews_s = {h.name: h.clock_skew_seconds for h in hosts if h.clock_skew_seconds is not None}
+    skews_s = {
+        host.name: host.clock_skew_seconds
+        for host in hosts
+        if host.clock_skew_seconds is not None and host.reason == Reason.REACHABLE
+    }
     return judge_clocks(skews_s, len(hosts), was)
 
 
-def _host(view: HostView, told_skew_s: int | None) -> HostStatus:
+def _host(view: HostView, told: HostStatus | None) -> HostStatus:
     if view.problem is not None:
-        return HostStatus(name=view.name, reason=view.problem.reason, message=view.problem.message)
+        return HostStatus(
+            name=view.name,
+            reason=view.problem.reason,
+            message=view.problem.message,
+            zfs_version=told and told.zfs_version,
+            python_version=told and told.python_version,
+            clock_skew_seconds=told and told.clock_skew_seconds,
+            pools=told.pools if told else (),
+        )
+    told_skew_s = None if told is None else told.clock_skew_seconds
     return HostStatus(
         name=view.name,
         reason=Reason.REACHABLE,

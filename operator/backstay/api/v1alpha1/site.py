@@ -177,7 +177,7 @@ class PoolStatus(StatusModel):
 
 
 class HostStatus(StatusModel):
-    """A host as it was last seen; its facts are absent until it was reached once."""
+    """A host as it was last seen; its facts are absent until it was reached once by its spec."""
 
     name: Label = Field(description="Name of the host in the spec.")
     reason: Label = Field(description="Reachable, or why it is not, as a word of the API.")
