@@ -127,7 +127,7 @@ def _main() -> None:
     from backstay.app.main import run
     from backstay.app.settings import Settings
     from backstay.controllers.keys import Key, ObjectKey
-    from backstay.controllers.scheduler import Outcome
+    from backstay.controllers.scheduler import Again, Outcome
     from backstay.domain.pairs import Route
 
     journal = Path(os.environ[JOURNAL])
@@ -155,7 +155,7 @@ def _main() -> None:
             }
             status = {"observedGeneration": entry.generation, "conditions": [condition]}
             self._post.writer.publish(entry.ref, status, rpo_s=None)
-            return EVERY_S
+            return Again(EVERY_S)
 
         async def stop(self) -> None:
             self._note(None)

@@ -25,12 +25,12 @@ from backstay.controllers.keys import Key, ObjectKey
 from backstay.controllers.objects import FINALIZER, ObjectHooks, ObjectRuns
 from backstay.controllers.passes import PassHooks, RoutePasses
 from backstay.controllers.registry import Registry
+from backstay.controllers.scheduler import Outcome
 from backstay.controllers.shares import Shares
 from backstay.domain.pairs import Route
 from backstay.domain.steps import Pipe, PipeOutcome, Transfer
 from backstay.ports.host import Endpoint, HostPort, Progress
 from backstay.ports.kube import Gone, Notice, ObjectRef
-from backstay.report.pair import PairFacts
 from fakes.host import FakePort
 from fakes.truths import has_bookmark
 from fakes.world import INSTALLATION, SHORT_ID, FakeHost, World, WorldClock
@@ -79,9 +79,6 @@ class Core:
         port = host.port(term=self.term, installation=self.installation, short_id=self.short_id)
         port.key, port.data_key = endpoint.private_key, endpoint.data_key
         return port
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
     async def transfer(
         self, source: HostPort, target: HostPort, pipe: Pipe, progress: Progress
@@ -296,17 +293,17 @@ class Core:
                 await self.run(key)
         raise AssertionError(f"keys keep ringing each other: {list(self._rung)}")
 
-    async def run(self, key: Key) -> float | None:
-        """One run of a key; the seconds until it is due again."""
+    async def run(self, key: Key) -> Outcome:
+        """One run of a key; when it is due again."""
         self.ran[key] += 1
         again = await (self.passes.run(key) if isinstance(key, Route) else self.objects.run(key))
         if again is None:
             self._due.pop(key, None)
             return None
         self._due[key] = self.world.monotonic_s + again.in_s
-        return again.in_s
+        return again
 
-    def begin(self, key: Key) -> asyncio.Task[float | None]:
+    def begin(self, key: Key) -> asyncio.Task[Outcome]:
         """The key runs beside everything else; rung meanwhile, it runs once more after that."""
         self._due.pop(key, None)
         self._begun[key] = False
@@ -365,7 +362,6 @@ class Core:
         """Keys whose run was begun by a test and has not ended → whether they were rung since."""
         self.ran: Counter[Key] = Counter()
         self.registry = Registry()
-        self.facts: dict[ObjectKey, PairFacts] = {}
         book = Book(dice=random.Random(self.world.monotonic_s))
         finder = HostFinder(
             self.registry,
@@ -391,7 +387,6 @@ class Core:
             ObjectHooks(
                 ring=self.ring,
                 sink=self,
-                viewed=self.facts.__setitem__,
                 broke=self.faults.append,
             ),
         )

@@ -201,9 +201,6 @@ class Links:
         host = self._estate.hosts[endpoint.name]
         return self._links.setdefault(host.name, HostLink(self._owner, self._estate, host))
 
-    async def close(self) -> None:
-        """Nothing to close."""
-
     async def transfer(
         self, source: HostPort, target: HostPort, pipe: Pipe, progress: Progress
     ) -> PipeOutcome:

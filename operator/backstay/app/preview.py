@@ -50,10 +50,6 @@ class DryRunDirectory:
             self._open[endpoint] = DryRunHost(self._hosts.open(endpoint), self.log)
         return self._open[endpoint]
 
-    async def close(self) -> None:
-        """See `HostDirectory`."""
-        await self._hosts.close()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutePreview:

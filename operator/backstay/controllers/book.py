@@ -257,24 +257,6 @@ class Book:
         self.served = {k: v for k, v in self.served.items() if not k.startswith(f"{pair} ")}
         self.active_site.pop(pair, None)
 
-    def forget_all(self) -> None:
-        """Leadership was lost: the next leader, also if it is us, looks for itself."""
-        self.states.clear()
-        self._on_route.clear()
-        self.looks.clear()
-        self.ties.clear()
-        self.kept.clear()
-        self.parting.clear()
-        self.moved.clear()
-        self.alone_at.clear()
-        self.turned_at.clear()
-        self.served.clear()
-        self.active_site.clear()
-        self._troubles.clear()
-        self._durations.clear()
-        self._unseen.clear()
-        self._away.clear()
-
 
 def _begins_at(transfer: Transfer) -> str:
     """Where the stream begins: at what its token says, else at its first byte."""

@@ -69,8 +69,6 @@ class ObjectHooks:
 
     ring: Callable[[Key], None]
     sink: StatusSink
-    viewed: Callable[[ObjectKey, PairFacts], None] = lambda _key, _facts: None
-    """Called with the facts of a pair whenever they were judged, for the metrics."""
     broke: Callable[[str], None] = lambda _kind: None
     """Called with the kind of an object when a fault of ours ended the work on it."""
 
@@ -172,7 +170,6 @@ class ObjectRuns:
         status = pair_status(before, facts, self._now())
         rpo_s = float(facts.rpo_s) if facts.rpo_s is not None else None
         self._sink.publish(entry.ref, status.document(), rpo_s=rpo_s)
-        self._hooks.viewed(entry.key, facts)
         return self._next_judgement(facts, before)
 
     def _refused(self, entry: Entry, pair: ReplicationPair, refused: Stalled) -> Again:

@@ -109,11 +109,6 @@ class RoutePasses:
 
         await self.lanes.cancel(pair, unless=is_wanted)
 
-    async def stop(self) -> None:
-        """No stream of this leader runs, and nothing is remembered of its time."""
-        await self.lanes.stop()
-        self._book.forget_all()
-
     async def _pass(self, route: Route, share: RouteShare) -> None:
         began_s = self._clock.monotonic_s()
         self._shares.began(route, share)

@@ -32,8 +32,8 @@ class Again:
     deadline_in_s: float | None = None
 
 
-Outcome: TypeAlias = Again | float | None
-"""What a run says: due again in so many seconds, or None: not before it is rung."""
+Outcome: TypeAlias = Again | None
+"""What a run says: when it is due again, or None: not before it is rung."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,6 @@ class _Slot:
     task: asyncio.Task[Outcome] | None = None
     started: float = 0.0
     failures: int = 0
-    interrupted: bool = False
     removed: bool = False
 
 
@@ -169,31 +168,7 @@ class Scheduler(Generic[K]):
         self.ring(key)
         slot = self._slots[key]
         if slot.task is not None:
-            slot.interrupted = True
             slot.task.cancel()
-
-    def remove(self, key: K) -> None:
-        """The key is not due any more and its run was cancelled, if there is one."""
-        slot = self._slots.get(key)
-        if slot is None:
-            return
-        slot.due = None
-        slot.removed = True
-        if slot.task is None:
-            del self._slots[key]
-        else:
-            slot.interrupted = True
-            slot.task.cancel()
-
-    async def interrupted(self, keys: Collection[K]) -> None:
-        """No run of these keys that was interrupted is still on its way out."""
-        tasks = [
-            slot.task
-            for key in keys
-            if (slot := self._slots.get(key)) is not None and slot.interrupted and slot.task
-        ]
-        if tasks:
-            await asyncio.wait(tasks)
 
     @property
     def running(self) -> int:
@@ -291,7 +266,7 @@ class Scheduler(Generic[K]):
         self._running -= 1
         self._busy.subtract(resources)
         self._watch.run_ended(key, now - slot.started)
-        slot.task, slot.interrupted = None, False
+        slot.task = None
         rung, slot.due = slot.due, None
         again = self._judge(key, slot, task)
         if slot.removed:
@@ -311,8 +286,7 @@ class Scheduler(Generic[K]):
         failure = task.exception()
         if failure is None:
             slot.failures = 0
-            outcome = task.result()
-            return Again(outcome) if isinstance(outcome, int | float) else outcome
+            return task.result()
         slot.failures += 1
         pause = self._backoff_s(slot.failures)
         if isinstance(failure, Waiting):

@@ -160,7 +160,3 @@ class HostDirectory(Protocol):
         Raises `Stalled` for an endpoint that this operator may not use.
         """
         ...
-
-    async def close(self) -> None:
-        """All connections are closed and their children have ended."""
-        ...

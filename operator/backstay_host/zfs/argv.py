@@ -25,7 +25,6 @@ DATASET_COLUMNS = (
 CHANGED = "snapshots_changed"
 POINT_COLUMNS = ("name", "guid", "createtxg")
 MADE_COLUMNS = (*POINT_COLUMNS, "ivsetguid")
-IDENTITY_COLUMNS = ("name", "guid")
 MOUNT_COLUMNS = ("name", "type", "mounted", "mountpoint")
 HEAD_COLUMNS = ("name", "guid", "origin", "written")
 ENCRYPTION_COLUMNS = ("name", "guid", "ivsetguid", "keystatus")

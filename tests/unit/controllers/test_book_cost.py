@@ -43,5 +43,3 @@ def test_a_pair_that_is_forgotten_is_on_no_route() -> None:
     book.forget_pair("ns/p")
     assert book.route_states(route(1)) == {"ns/q": state("ns/q")}
     assert book.all_states("ns/p") == ()
-    book.forget_all()
-    assert book.route_states(route(1)) == {}

@@ -25,9 +25,6 @@ class Opened:
         """See `HostDirectory`."""
         self.endpoints.append(endpoint)
 
-    async def close(self) -> None:
-        """See `HostDirectory`."""
-
 
 @pytest.mark.parametrize(
     ("spec", "data_key", "found"),

@@ -88,7 +88,7 @@ async def test_what_is_rung_runs_now_and_once(world: World) -> None:
 
 
 async def test_a_key_runs_again_when_it_said(world: World) -> None:
-    world.takes("a", 2, outcome=10)
+    world.takes("a", 2, outcome=Again(10))
     world.scheduler.start()
     world.scheduler.ring("a")
     await world.clock.advance(30)
@@ -123,7 +123,7 @@ async def test_a_key_never_runs_twice_at_once(world: World) -> None:
         nonlocal most
         most = max(most, world.running["a"])
         await world.clock.sleep(dice.uniform(0, 3))
-        return dice.choice([None, 0, 1.5])
+        return dice.choice([None, Again(0), Again(1.5)])
 
     world.behaviour["a"] = behave
     world.scheduler.start()
@@ -178,7 +178,7 @@ async def test_a_failure_is_tried_again_later_and_later_and_harms_nobody_else(
     world: World,
 ) -> None:
     world.fails("a", Unreachable("Unreachable", "no route"))
-    world.takes("b", 0, outcome=5)
+    world.takes("b", 0, outcome=Again(5))
     world.scheduler.start()
     world.scheduler.ring("a")
     world.scheduler.ring("b")
@@ -197,7 +197,7 @@ async def test_success_ends_the_back_off(world: World) -> None:
     world.scheduler.start()
     world.scheduler.ring("a")
     await world.clock.advance(120)
-    world.takes("a", 0, outcome=10_000)
+    world.takes("a", 0, outcome=Again(10_000))
     await world.clock.advance(300)
     world.fails("a", RuntimeError("bug"))
     world.log.clear()
@@ -225,63 +225,9 @@ async def test_an_interrupted_run_is_cancelled_and_starts_again(world: World) ->
     assert world.running["a"] == 1
 
 
-async def test_interrupted_waits_for_the_way_out_of_the_old_run_only(world: World) -> None:
-    async def slow_to_leave() -> Outcome:
-        try:
-            await world.clock.sleep(1000)
-        finally:
-            await world.clock.sleep(3)
-        return None
-
-    world.behaviour["a"] = slow_to_leave
-    world.scheduler.start()
-    world.scheduler.ring("a")
-    await settle()
-    world.scheduler.interrupt("a")
-    waiter = asyncio.create_task(world.scheduler.interrupted(["a", "b"]))
-    await world.clock.advance(2.9)
-    assert not waiter.done()
-    await world.clock.advance(0.2)
-    assert waiter.done()
-    assert world.running["a"] == 1
-    await asyncio.wait_for(world.scheduler.interrupted(["a"]), 1)
-
-
-async def test_a_removed_key_does_not_run(world: World) -> None:
-    world.takes("a", 10, outcome=1)
-    world.scheduler.start()
-    world.scheduler.ring("a")
-    await world.clock.advance(5)
-    world.scheduler.remove("a")
-    world.scheduler.due_at("b", 10)
-    world.scheduler.remove("b")
-    await world.clock.advance(100)
-    assert world.log == [(0, "a")]
-    assert world.running.total() == 0
-
-
-async def test_a_removed_key_stays_so_even_if_its_run_ends_as_if_nothing_had_happened(
-    world: World,
-) -> None:
-    async def stubborn() -> Outcome:
-        try:
-            await world.clock.sleep(1000)
-        except asyncio.CancelledError:
-            await world.clock.sleep(1)
-        return 1
-
-    world.behaviour["a"] = stubborn
-    world.scheduler.start()
-    world.scheduler.ring("a")
-    await settle()
-    world.scheduler.remove("a")
-    await world.clock.advance(100)
-    assert world.log == [(0, "a")]
-
-
 async def test_stop_cancels_all_at_once_and_forgets_what_was_due(world: World) -> None:
     for key in ("a", "b"):
-        world.takes(key, 1000, outcome=1)
+        world.takes(key, 1000, outcome=Again(1))
         world.scheduler.ring(key)
     world.scheduler.due_at("c", 50)
     world.scheduler.start()
@@ -339,7 +285,7 @@ async def test_ten_thousand_keys_each_run_at_their_interval(world: World) -> Non
     scheduler = world.make(overall=64, per_resource=10_000)
     keys = [f"{number:05}" for number in range(10_000)]
     for number, key in enumerate(keys):
-        world.takes(key, 0.1, outcome=59.9)
+        world.takes(key, 0.1, outcome=Again(59.9))
         scheduler.due_at(key, number * 60 / 10_000)
     scheduler.start()
     await world.clock.advance(179)

@@ -37,9 +37,6 @@ class NoHosts:
     def open(self, endpoint: Endpoint) -> HostPort:
         raise AssertionError(endpoint)
 
-    async def close(self) -> None:
-        pass
-
 
 def site(name: str, **metadata: Any) -> dict[str, Any]:
     """A Site whose host `h1` is a machine of its own."""

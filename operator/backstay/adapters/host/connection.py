@@ -76,11 +76,6 @@ class Connection:
         """Whether a request may still be sent."""
         return self._lost is None
 
-    @property
-    def pending(self) -> int:
-        """Requests that wait for an answer."""
-        return len(self._pending)
-
     async def request(
         self, message: Mapping[str, Any], deadline_s: float, *, patience_s: float | None = None
     ) -> Answer:

@@ -128,7 +128,7 @@ class OpenSshHosts:
         return sum(host.is_connected for host in self._hosts.values())
 
     async def close(self) -> None:
-        """See `HostDirectory`."""
+        """All connections are closed and their children have ended."""
         hosts, self._hosts = list(self._hosts.values()), {}
         await asyncio.gather(*(host.close() for host in hosts))
 
