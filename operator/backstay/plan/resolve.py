@@ -12,7 +12,7 @@ from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy, Retention, 
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Host, Site
 from backstay.api.v1alpha1.yielding import YieldedMemberSpec, parse_yield
-from backstay.api.values import duration_seconds, size_bytes
+from backstay.api.values import size_bytes
 from backstay.api.words import Reason
 from backstay.domain.divergence import Approval, Approved, Resolution
 from backstay.domain.pairs import Conflict, Entry, HostKey, Keep, PairTask, Route
@@ -69,7 +69,8 @@ def resolve_pair(
     """
     spec = pair.spec
     source = active_site or spec.preferred_site
-    if policy is None or policy.spec.replication is None:
+    interval_s = None if policy is None else policy.spec.interval_seconds
+    if policy is None or interval_s is None:
         return _unusable_policy(pair, policy)
     for name in (source, *(s for s in spec.sites if s != source)):
         if name not in sites:
@@ -81,22 +82,14 @@ def resolve_pair(
     shares = _shares(pair, policy, sites, source)
     if isinstance(shares, Conflict):
         return shares
-    rpo_s, interval_s = _pace(policy)
     return ResolvedPair(
         key=f"{pair.metadata.namespace}/{pair.metadata.name}",
         active_site=source,
-        rpo_s=rpo_s,
+        rpo_s=policy.spec.rpo_seconds,
         interval_s=interval_s,
         shares=shares,
         suspended=spec.suspend,
     )
-
-
-def _pace(policy: ProtectionPolicy) -> tuple[int, float]:
-    """RPO and interval of a policy, in seconds; half of the RPO leaves room for a failed pass."""
-    rpo_s = duration_seconds(policy.spec.effective_rpo)
-    interval = policy.spec.replication and policy.spec.replication.interval
-    return rpo_s, duration_seconds(interval) if interval else rpo_s / 2
 
 
 def _unusable_policy(pair: ReplicationPair, policy: ProtectionPolicy | None) -> Conflict:
@@ -139,6 +132,7 @@ def _shares(
     pair: ReplicationPair, policy: ProtectionPolicy, sites: Mapping[str, Site], source: str
 ) -> dict[Route, PairTask] | Conflict:
     assert policy.spec.replication is not None
+    assert policy.spec.interval_seconds is not None
     retention = policy.spec.replication.retention
     for member in pair.spec.datasets:
         for site in (sites[name] for name in pair.spec.sites):
@@ -165,7 +159,7 @@ def _shares(
             grouped=pair.spec.consistency_group,
             keep_source=_keep(retention.source, sites[route.source.site]),
             keep_target=_keep(retention.target, sites[route.target.site]),
-            interval_s=_pace(policy)[1],
+            interval_s=policy.spec.interval_seconds,
             approval=approval,
             approval_fault=fault,
             yielding=yielding,

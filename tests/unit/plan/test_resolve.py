@@ -63,3 +63,9 @@ def test_the_policy_says_how_bytes_travel(
     transfer: dict[str, object], transport: Transport
 ) -> None:
     assert task("fra", ("spec.replication.transfer", transfer)).transport == transport
+
+
+def test_the_interval_of_an_odd_rpo_is_the_one_that_is_shown() -> None:
+    odd = (("spec.replication", {"retention": {"target": COUNTS}}), ("spec.rpo", "61s"))
+    shown = ProtectionPolicy.model_validate(manifests.policy(*odd)).spec.interval_seconds
+    assert task("fra", *odd).interval_s == shown == 30
