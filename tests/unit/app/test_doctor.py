@@ -129,7 +129,7 @@ bad      Secret ns/key: has no key ssh-privatekey (it has id_ed25519)
 warn     Site ns/b host h1: its clock is 3 s ahead of the operator's
          next: run an NTP service at the host: timedatectl set-ntp true
 warn     you: patch replicationpairs.backstay.dev in namespace ns: not allowed;
-         needed for sync
+         needed for sync, resolve, yield
          next: ask for a role with it; the chart has viewer and editor
 ok       CRD sites.backstay.dev: serves v1alpha1 with the """
 
