@@ -18,7 +18,7 @@ from backstay.api.crds import Schema, crd, root_schema
 from backstay.api.kinds import GROUP
 from backstay.api.rules import VALIDATIONS
 from backstay.api.v1alpha1 import KINDS
-from backstay.api.words import ConditionType, Reason, Word
+from backstay.api.words import NOT_YET, ConditionType, Reason, Word
 from proofs import pages
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,7 +74,7 @@ def reasons_page() -> str:
             "",
             "## Reasons",
             "",
-            *_table("Reason", sorted(Reason)),
+            *_table("Reason", sorted(set(Reason) - NOT_YET)),
             "",
         ]
     )

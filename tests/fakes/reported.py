@@ -56,7 +56,7 @@ def point(time: datetime) -> dict[str, Any]:
     """A recovery point of that time: 12 MiB that took 4 s."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "snapshot": "backstay-1a2b-20300101T000000Z",
+        "snapshot": "backstay_20300101T000000.123Z_0badcafe1f2e",
         "guid": "42",
         "transferSeconds": 4,
         "bytes": 12 * 1024 * 1024,

@@ -33,7 +33,10 @@ class ConditionType(Word):
         "Site: the clock of every host that answered is within 2 s of the operator's. Nothing is "
         "decided by the clocks of hosts.",
     )
-    POOLS_HEALTHY = "PoolsHealthy", "Site: every pool with a receive root or a member is ONLINE."
+    POOLS_HEALTHY = (
+        "PoolsHealthy",
+        "Site: every pool of its hosts is ONLINE, and those of the receive roots are imported.",
+    )
     RPO_MET = (
         "RPOMet",
         "Pair: the recovery point is within the RPO, judged by the clock even while a host is "
@@ -349,3 +352,16 @@ class Reason(Word):
     )
     TRANSFER_FAILED = "TransferFailed", "Sending or receiving failed; the message has the cause."
     INTERNAL_ERROR = "InternalError", "A fault of backstay itself: please report the message."
+
+
+NOT_YET = frozenset(
+    {
+        Reason.ALREADY_PROMOTED,
+        Reason.FINAL_NAME_TAKEN,
+        Reason.POINT_MISSING,
+        Reason.PROMOTION_PATH_BLOCKED,
+        Reason.REPLICA_MISSING,
+        Reason.SOURCE_MODIFIED,
+    }
+)
+"""What only a change of roles says, which nothing in the API asks for yet."""

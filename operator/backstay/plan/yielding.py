@@ -84,7 +84,7 @@ def targets_of(source: str, task: RouteTask) -> frozenset[tuple[str, str]]:
 def yield_states(
     task: RouteTask, source: HostListing, target: HostListing | None, now: datetime
 ) -> tuple[YieldState, ...]:
-    """What is true of each source that was listed and that somebody has yield now."""
+    """What is true of each source in the listing that is asked to make room now."""
     return tuple(state for state, _ in _judged(task, source, target, now))
 
 
@@ -165,7 +165,7 @@ def _judge(
 
 def _why_void(yielding: Yielding, member: YieldedMember, room: Room, now: datetime) -> str:
     if yielding.until > now + LONGEST:
-        return f"it ends at {yielding.until.isoformat()}, in more than a day"
+        return f"it ends at {yielding.until:%Y-%m-%dT%H:%M:%SZ}, in more than a day"
     more = [s.name for s in room.snapshots if s.guid not in member.snapshots]
     more += [b.name for b in room.bookmarks if b.name not in member.bookmarks]
     if more:

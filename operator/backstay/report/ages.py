@@ -1,11 +1,17 @@
-"""Numbers for people: ages and sizes, as short as they can be read."""
+"""Times, ages and sizes for people, as short as they can be read."""
 
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def stamp(time: datetime) -> str:
+    """A time as Kubernetes writes it."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def age_text(seconds: float) -> str:

@@ -30,7 +30,7 @@ def choose(
         left_out.pop(member.member, None)
         if how not in member.offers:
             offers = ", ".join(member.offers) or "nothing"
-            left_out[member.member] = f"{how} is not on offer, {offers} is"
+            left_out[member.member] = f"{how} is not on offer; what is: {offers}"
         elif member.lose_count > len(member.lose):
             left_out[member.member] = (
                 f"has {member.lose_count} points since its base, of which the status names "

@@ -11,7 +11,7 @@ from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Host, HostStatus, Site
 from backstay.api.words import ConditionType, Reason
-from backstay.report.ages import age_text, bytes_text
+from backstay.report.ages import age_text, bytes_text, stamp
 from backstay.report.inventory import Unreadable
 from backstay.report.judgement import (
     Danger,
@@ -21,7 +21,7 @@ from backstay.report.judgement import (
     ready_of,
 )
 from backstay.report.leader import SKEW_S, Leader
-from backstay.report.overview import pair_document, stamp
+from backstay.report.overview import pair_document
 from backstay.report.underway import bar_of
 
 State: TypeAlias = Literal["good", "bad", "unknown", "note"]
@@ -247,8 +247,8 @@ def _against(judged: PairJudgement, around: Around) -> str:
     )
     if left_s < 0 and judged.rpo_met == "True":
         return (
-            f"{parts} by what is written, but a leader at work writes that a quiet pair was "
-            "confirmed anew only once an RPO"
+            f"{parts}, as far as the status says; of a pair whose source does not change, a new "
+            "time is written only once an RPO"
         )
     policy = around.policy
     interval_s = policy.spec.interval_seconds if isinstance(policy, ProtectionPolicy) else None

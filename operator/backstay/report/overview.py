@@ -11,7 +11,7 @@ from typing import Any
 from backstay.api.v1alpha1 import ProtectionPolicy, Site
 from backstay.api.values import duration_text
 from backstay.api.words import Reason
-from backstay.report.ages import age_text
+from backstay.report.ages import age_text, stamp
 from backstay.report.inventory import Inventory, Unreadable
 from backstay.report.judgement import (
     DANGERS,
@@ -247,8 +247,3 @@ def pair_document(pair: PairJudgement) -> dict[str, Any]:
         "reason": pair.reason,
         "message": pair.why,
     }
-
-
-def stamp(time: datetime) -> str:
-    """A time as Kubernetes writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")

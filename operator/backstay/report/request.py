@@ -14,7 +14,7 @@ from backstay.api.v1alpha1.replicationpair import (
     TransferProgress,
 )
 from backstay.api.words import ConditionType, Reason
-from backstay.report.ages import age_text, bytes_text
+from backstay.report.ages import age_text, bytes_text, stamp
 from backstay.report.judgement import PairJudgement, condition, judge_pair
 from backstay.report.leader import Leader
 from backstay.report.overview import pair_document
@@ -128,7 +128,7 @@ def _transfer_document(transfer: TransferProgress | None) -> dict[str, Any] | No
     if transfer is None:
         return None
     return {
-        "time": transfer.time.isoformat(),
+        "time": stamp(transfer.time),
         "bytes": transfer.bytes,
         "expectedBytes": transfer.expected_bytes,
         "bytesPerSecond": transfer.bytes_per_second,

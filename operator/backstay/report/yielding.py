@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from backstay.api.words import ConditionType, Reason
 from backstay.domain.pairs import PairState, typed
 from backstay.domain.yielding import YieldState
+from backstay.report.ages import stamp
 from backstay.report.verdict import Verdict
 
 
@@ -35,10 +36,9 @@ def judge_yields(states: Sequence[PairState]) -> Verdict | None:
 
 def _room(found: Sequence[YieldState]) -> str:
     last = max(found, key=lambda one: one.until)
-    until = last.until.strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
-        f"{len(found)} sources take no new point until {until}, so that {last.source} can be "
-        f"rolled back to @{last.to} (asked for at {last.pair}); then it goes on by itself"
+        f"{len(found)} sources take no new point until {stamp(last.until)}, so that {last.source} "
+        f"can be rolled back to @{last.to} (asked for at {last.pair}); then it goes on by itself"
     )
 
 

@@ -340,7 +340,7 @@ def test_objects_survive_an_uninstall_and_meet_the_next_install(
         done = helm(*step, *connection)
         assert done.returncode == 0, done.stderr
         if step is first:
-            assert "create secret generic zfs-ssh" in done.stdout
+            assert "create secret generic ssh" in done.stdout
             plane.kubectl("apply", "-n", "dr", "-f", "-", given=json.dumps(site()))
         listed = plane.kubectl("get", "backstay", "-n", "dr", "-o", "name")
         assert listed.split() == ["site.backstay.dev/fra"]

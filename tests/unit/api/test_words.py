@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.api.words import ConditionType, Reason
+from backstay.api.words import NOT_YET, ConditionType, Reason
 
 WORDS = [*ConditionType, *Reason]
 OPERATOR = Path(__file__).parents[3] / "operator"
@@ -42,3 +42,14 @@ def test_every_word_is_there_once(words: type[ConditionType] | type[Reason]) -> 
 def test_a_word_is_its_text() -> None:
     assert f"{Reason.SEEDING}" == "Seeding"
     assert Reason("Seeding") is Reason.SEEDING
+
+
+def test_the_page_lists_what_somebody_can_meet_and_nothing_else() -> None:
+    page = (OPERATOR.parent / "docs" / "reasons.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert listed == {word.value for word in WORDS} - {word.value for word in NOT_YET}
+    roles = [path.read_text(encoding="utf-8") for path in OPERATOR.rglob("plan/promotion*.py")]
+    roles.append((OPERATOR / "backstay" / "plan" / "demotion.py").read_text(encoding="utf-8"))
+    for word in NOT_YET:
+        said = rf"\bReason\.{word.name}\b"
+        assert len(re.findall(said, CODE)) == len(re.findall(said, "".join(roles)))

@@ -17,7 +17,7 @@ good     ProtectionPolicy gold: RPO 5m; a snapshot every 2m30s, half of the RPO;
 good     Site a (source) host h1: reachable at 192.0.2.1, ZFS 2.3.2
 bad      Site b (target) host h1: Unreachable: h1: no route to 192.0.2.1
 good     members: 1 of 1 have a confirmed point
-note     recovery point: backstay-1a2b-20300101T000000Z, good as of
+note     recovery point: backstay_20300101T000000.123Z_0badcafe1f2e, good as of
          2030-01-01T00:40:00Z; 12.0 MiB arrived in 4 s
 bad      lag: 2030-01-01T01:00:00Z − 2030-01-01T00:40:00Z = 1200 s; RPO 300 s:
          exceeded by 900 s; 150 s of the lag are the interval, 1050 s are beyond

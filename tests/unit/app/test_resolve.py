@@ -104,7 +104,7 @@ def test_what_is_not_on_offer_or_not_listed_in_full_is_left_out(kube: FakeReader
     diverge(kube, DIVERGED, foreign, long)
     done = ran(kube, "resolve", "erp", "--how", "SetAside", "--yes")
     assert done.exit_code == 0
-    assert "disk1: SetAside is not on offer, Adopt is" in done.stdout
+    assert "disk1: SetAside is not on offer; what is: Adopt" in done.stdout
     assert "disk2: has 3 points since its base" in done.stdout
     assert [m["dataset"] for m in json.loads(annotation(kube) or "")["members"]] == [
         "backup/backstay/d0"
