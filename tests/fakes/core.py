@@ -17,10 +17,10 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backstay.api.kinds import API_VERSION
+from backstay.api.kinds import API_VERSION, PRIVATE_KEY
 from backstay.controllers.book import Book
 from backstay.controllers.farewell import Farewell
-from backstay.controllers.hosts import PRIVATE_KEY, HostFinder
+from backstay.controllers.hosts import HostFinder
 from backstay.controllers.keys import Key, ObjectKey
 from backstay.controllers.objects import FINALIZER, ObjectHooks, ObjectRuns
 from backstay.controllers.passes import PassHooks, RoutePasses

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from random import Random
 from typing import Any, Protocol
 
-from backstay.api.kinds import API_VERSION
-from backstay.controllers.hosts import PRIVATE_KEY
+from backstay.api.kinds import API_VERSION, PRIVATE_KEY
 from backstay.controllers.keys import ObjectKey
 from backstay.domain.errors import Unreachable
 from backstay.ports.kube import Body, Gone, LeaseRecord, Notice, ObjectRef

@@ -15,6 +15,9 @@ REQUESTED_AT = f"{GROUP}/requested-at"
 RESOLVE = f"{GROUP}/resolve"
 # What may go of sources, so that they can be rolled back, as JSON (api.v1alpha1.yielding).
 YIELD = f"{GROUP}/yield"
+# The keys of a Site's Secret: what the operator logs in with, and what hosts bring streams with.
+PRIVATE_KEY = "ssh-privatekey"
+DATA_KEY = "data-privatekey"
 
 
 @dataclass(frozen=True, slots=True)

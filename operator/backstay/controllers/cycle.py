@@ -33,7 +33,7 @@ from backstay.api.words import Reason
 from backstay.domain.pairs import Conflict, Moved, Route, RouteObservation
 from backstay.domain.steps import Pipe, PipeOutcome, Prune, Transfer
 from backstay.domain.zfs import HostListing
-from backstay.observe.route import confirm_targets, read_target, with_made
+from backstay.observe.route import read_anew, read_target, with_made
 from backstay.plan.local import Alone, plan_local_pruning, plan_local_snapshots
 from backstay.plan.pruning import plan_pruning, shared_with_neighbours, touched_sources
 from backstay.plan.replication import Seen, plan_preparation, plan_snapshots, see_route
@@ -79,7 +79,7 @@ async def go_on_alone(source: HostPort, alone: Alone, now: datetime, pruning: as
         pruned = await prune_side(source, step)
     else:
         async with pruning:
-            fresh = await confirm_targets(alone.source, source, shared)
+            fresh = await read_anew(alone.source, source, shared)
             pruned = await prune_side(source, plan_local_pruning(replace(alone, source=fresh)))
     return replace(done, failures={**done.failures, **pruned.failures})
 
@@ -265,18 +265,18 @@ class Cycle:
         replicas = {m.target for m in self.seen.members if m.source in sources}
         targets = tuple(replicas - self._confirmed)
         source, target = await asyncio.gather(
-            confirm_targets(self.seen.source, self.hands.source, tuple(sources)),
+            read_anew(self.seen.source, self.hands.source, tuple(sources)),
             self._read_target(targets),
         )
         self._look_again(source=source, target=target)
 
     async def _look_at_sources(self, datasets: tuple[str, ...]) -> None:
         """Another route may have pruned what we just sent, or be sending what we would prune."""
-        source = await confirm_targets(self.seen.source, self.hands.source, datasets)
+        source = await read_anew(self.seen.source, self.hands.source, datasets)
         self._look_again(source=source)
 
     async def _read_target(self, datasets: tuple[str, ...]) -> HostListing:
-        return await confirm_targets(self.seen.target, self.hands.target, datasets)
+        return await read_anew(self.seen.target, self.hands.target, datasets)
 
     def _look_again(
         self, *, source: HostListing | None = None, target: HostListing | None = None

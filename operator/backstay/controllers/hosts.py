@@ -6,20 +6,17 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from backstay.api.kinds import REQUESTED_AT
+from backstay.api.kinds import DATA_KEY, PRIVATE_KEY, REQUESTED_AT
 from backstay.api.v1alpha1.site import Site
 from backstay.api.words import Reason
 from backstay.controllers.registry import Registry
 from backstay.domain.errors import Refused, Stalled
 from backstay.domain.pairs import HostKey
 from backstay.domain.zfs import WRITER, HostListing
-from backstay.plan.resolve import find_host
 from backstay.ports.clock import Clock
 from backstay.ports.host import Endpoint, HostDirectory, HostPort
 from backstay.ports.kube import KubePort
 
-PRIVATE_KEY = "ssh-privatekey"
-DATA_KEY = "data-privatekey"
 SECRET_KEPT_S = 300.0
 """A pass logs in with a Secret that is no older. Sites look each minute and want a newer one, so
 that a pass finds it read already, and a key that was changed is in use after a minute."""
@@ -75,7 +72,7 @@ class HostFinder:
         site = self._registry.site(key.namespace, key.site)
         if site is None:
             raise Stalled(Reason.SITE_MISSING, f"no Site {key.site} in {key.namespace}: apply it")
-        host = find_host(site, key.host)
+        host = site.spec.host(key.host)
         if host is None:
             raise Stalled(Reason.HOST_MISSING, f"Site {key.site} has no host {key.host}")
         keys = await self._keys_of(site, within_s)
@@ -127,7 +124,7 @@ class HostFinder:
     def receive_roots(self, key: HostKey) -> tuple[str, ...]:
         """The receive roots that the Site gives the host."""
         site = self._registry.site(key.namespace, key.site)
-        host = None if site is None else find_host(site, key.host)
+        host = None if site is None else site.spec.host(key.host)
         return () if host is None else tuple(host.receive_roots)
 
     async def claim(self, key: HostKey, host: HostPort, roots: Sequence[str]) -> dict[str, str]:

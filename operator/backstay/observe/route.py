@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
+from backstay.api.values import is_below
 from backstay.domain.errors import BackstayError, Refused
 from backstay.domain.moves import aside_root
 from backstay.domain.pairs import RouteObservation, RouteTask, Side, Unseen
@@ -85,11 +86,11 @@ def _settings(task: RouteTask) -> bool:
 def without_covered(roots: set[tuple[str, bool]]) -> tuple[tuple[str, bool], ...]:
     """Each dataset once, trees first: what a recursive root covers is not asked for again."""
     trees = sorted(name for name, recursive in roots if recursive)
-    tops = [t for t in trees if not any(_in(t, other) for other in trees)]
+    tops = [t for t in trees if not any(is_below(t, other) for other in trees)]
     lone = {
         name
         for name, recursive in roots
-        if not recursive and not any(name == t or _in(name, t) for t in tops)
+        if not recursive and not any(name == t or is_below(name, t) for t in tops)
     }
     return tuple((t, True) for t in tops) + tuple((name, False) for name in sorted(lone))
 
@@ -110,9 +111,7 @@ async def _learnt(reading: Awaitable[HostListing]) -> Side:
         return Unseen(reason=error.reason, message=error.message)
 
 
-async def confirm_targets(
-    listing: HostListing, host: HostPort, datasets: Sequence[str]
-) -> HostListing:
+async def read_anew(listing: HostListing, host: HostPort, datasets: Sequence[str]) -> HostListing:
     """The listing with these datasets read anew (rule *Commit truth*), the others as they were."""
     if not datasets:
         return listing
@@ -159,15 +158,11 @@ def _with_snapshot(dataset: Dataset, made: MadeSnapshot) -> Dataset:
     return replace(dataset, snapshots=snapshots, bookmarks=(*dataset.bookmarks, *bookmarks))
 
 
-def _in(dataset: str, root: str) -> bool:
-    return dataset.startswith(f"{root}/")
-
-
 def _parents(name: str, roots: Sequence[str]) -> list[str]:
     """The datasets between a receive root and `name`, both left out."""
     found = []
     parent = name.rpartition("/")[0]
-    while parent and parent not in roots and any(_in(parent, r) for r in roots):
+    while parent and parent not in roots and any(is_below(parent, r) for r in roots):
         found.append(parent)
         parent = parent.rpartition("/")[0]
     return found

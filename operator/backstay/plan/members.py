@@ -64,6 +64,4 @@ def _expand(entry: Entry, source: HostListing) -> Iterator[tuple[str, str, str]]
 
 def _below(root: str, listing: HostListing) -> list[str]:
     """Paths below `root` with their leading slash; sorting puts a parent before its children."""
-    return sorted(
-        name.removeprefix(root) for name in listing.datasets if name.startswith(f"{root}/")
-    )
+    return sorted(name.removeprefix(root) for name in listing.datasets if is_below(name, root))

@@ -10,7 +10,7 @@ from backstay.api.kinds import RESOLVE, YIELD
 from backstay.api.v1alpha1.approval import parse_approval
 from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy, Retention, Transfer
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
-from backstay.api.v1alpha1.site import Host, Site
+from backstay.api.v1alpha1.site import Site
 from backstay.api.v1alpha1.yielding import YieldedMemberSpec, parse_yield
 from backstay.api.values import size_bytes
 from backstay.api.words import Reason
@@ -137,7 +137,7 @@ def _shares(
     for member in pair.spec.datasets:
         for site in (sites[name] for name in pair.spec.sites):
             place = member.at[site.metadata.name]
-            if find_host(site, place.host) is None:
+            if site.spec.host(place.host) is None:
                 return Conflict(
                     reason=Reason.HOST_MISSING,
                     message=f"member {member.name}: Site {site.metadata.name} has no host "
@@ -223,11 +223,6 @@ def _yielded(member: YieldedMemberSpec) -> YieldedMember:
             for t in member.targets
         ),
     )
-
-
-def find_host(site: Site, name: str) -> Host | None:
-    """The host of a Site by its name."""
-    return next((h for h in site.spec.hosts if h.name == name), None)
 
 
 def _transport(transfer: Transfer) -> Transport:

@@ -50,7 +50,6 @@ class HostPort(Protocol):
     Every method may raise `Unreachable` (nothing learnt), `Refused` (the fence), `Waiting` or
     `Stalled`, each with a reason of `api.words.Reason`. Reads never change a pool. Writes check
     identity right before they act; after a failure the outcome is unknown until observed.
-    `commands` returns the argument vectors of the last dry run.
     """
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, TypeAlias
 
+from backstay.api.kinds import DATA_KEY, PRIVATE_KEY
 from backstay.api.v1alpha1.protectionpolicy import ProtectionPolicy
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.api.v1alpha1.site import Host, HostStatus, PoolStatus, Site
@@ -20,8 +21,6 @@ from backstay.report.ssh_keys import host_key_fault, private_key_fault
 
 Level: TypeAlias = Literal["ok", "warn", "bad", "unknown"]
 LEVELS: tuple[Level, ...] = ("bad", "unknown", "warn", "ok")
-PRIVATE_KEY = "ssh-privatekey"
-DATA_KEY = "data-privatekey"
 SOON_DAYS = 14
 LOW_SPACE = 0.10
 """ZFS slows down and receives fail when a pool is nearly full."""

@@ -26,7 +26,7 @@ from backstay.report.divergence import (
     strays_message,
 )
 from backstay.report.underway import StreamFacts, judge_streams, transfer_progress
-from backstay.report.verdict import Verdict, settle
+from backstay.report.verdict import Truth, Verdict, settle
 from backstay.report.yielding import judge_yields
 
 WORST_SHOWN = 5
@@ -182,14 +182,8 @@ def _ready(
     return _verdict("True", Reason.UP_TO_DATE, said)
 
 
-def _verdict(status: str, reason: str, message: str) -> Verdict:
-    assert status in ("True", "False", "Unknown")
-    return Verdict(
-        type=ConditionType.READY,
-        status=status,  # type: ignore[arg-type]  # narrowed by the line above
-        reason=reason,
-        message=message,
-    )
+def _verdict(status: Truth, reason: str, message: str) -> Verdict:
+    return Verdict(type=ConditionType.READY, status=status, reason=reason, message=message)
 
 
 def _rpo_met(facts: PairFacts, recovery: Recovery | None, now: datetime) -> Verdict:

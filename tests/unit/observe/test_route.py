@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backstay.observe.route import confirm_targets
+from backstay.observe.route import read_anew
 from backstay.ports.host import SurveyRequest
 from fakes.world import INSTALLATION, Flight, World
 
@@ -19,6 +19,6 @@ async def test_a_second_look_at_some_datasets_forgets_no_stream_into_another_one
     listing = await host.port().survey(ALL)
     assert listing.busy == (f"{ROOT}/x", f"{ROOT}/y")
     host.flights.clear()
-    again = await confirm_targets(listing, host.port(), [f"{ROOT}/y"])
+    again = await read_anew(listing, host.port(), [f"{ROOT}/y"])
     assert again.busy == (f"{ROOT}/x",)
     assert again.datasets == listing.datasets

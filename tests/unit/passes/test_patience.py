@@ -6,9 +6,8 @@ import random
 
 import pytest
 
-from backstay.api.kinds import REQUESTED_AT
+from backstay.api.kinds import PRIVATE_KEY, REQUESTED_AT
 from backstay.controllers.book import Book
-from backstay.controllers.hosts import PRIVATE_KEY
 from backstay.controllers.keys import ObjectKey
 from backstay.domain.pairs import HostKey, Route
 from fakes.core import NAMESPACE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from backstay.api.kinds import REQUESTED_AT
-from backstay.controllers.hosts import PRIVATE_KEY, SECRET_KEPT_S
+from backstay.api.kinds import PRIVATE_KEY, REQUESTED_AT
+from backstay.controllers.hosts import SECRET_KEPT_S
 from backstay.controllers.keys import ObjectKey
 from backstay.domain.pairs import HostKey, Route
 from fakes.core import NAMESPACE

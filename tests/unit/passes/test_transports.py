@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import structlog.testing
 
-from backstay.controllers.hosts import DATA_KEY, PRIVATE_KEY
+from backstay.api.kinds import DATA_KEY, PRIVATE_KEY
 from backstay.domain.steps import RELAY, Transport
 from fakes.lab import Lab
 

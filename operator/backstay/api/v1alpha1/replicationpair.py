@@ -9,6 +9,7 @@ from pydantic import Field, StrictBool
 from backstay.api.kinds import AGE, Column, KindInfo, condition_column
 from backstay.api.rules import Keyed, Rule, Text
 from backstay.api.v1alpha1.fields import (
+    DNS_NAME,
     Dataset,
     HostName,
     Label,
@@ -22,7 +23,7 @@ from backstay.api.v1alpha1.meta import Resource, SpecModel, Status, StatusModel
 MemberName: TypeAlias = Annotated[
     str,
     Text(
-        "[a-z0-9]([-a-z0-9.]*[a-z0-9])?",
+        DNS_NAME,
         63,
         "write a name of lower-case letters, digits, '-' and '.', as in disk-0",
     ),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import sys
 
+from backstay.api.kinds import DATA_KEY, PRIVATE_KEY
 from backstay.api.v1alpha1 import Site
 from backstay.app.commands.cluster import Cluster, NotFound
 from backstay.app.commands.screen import Screen
 from backstay.app.hostzip import executable_host_program
 from backstay.domain.errors import BackstayError
-from backstay.report.checkup import DATA_KEY, PRIVATE_KEY
 from backstay.report.grant import grant_document, grant_lines, grant_of
 from backstay.report.inventory import Unreadable
 from backstay.report.ssh_keys import public_key
