@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from backstay.api.values import is_below, pool_of
+from backstay.api.values import pool_of
 from backstay.api.words import Reason
 from backstay.domain.pairs import (
-    AsideState,
     Conflict,
     Member,
     MemberState,
@@ -23,13 +22,11 @@ from backstay.domain.pairs import (
     Side,
     Unseen,
 )
-from backstay.domain.yielding import YieldState
 from backstay.domain.zfs import HostListing
-from backstay.plan.asides import asides_in
 from backstay.plan.members import expand_members, has_member, known_members
 from backstay.plan.points import Held, group_point, newest_point
 from backstay.plan.replication import Seen, decide_groups
-from backstay.plan.yielding import yield_states
+from backstay.report.kept import asides_of, left_over, yields_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +151,10 @@ def _pair_state(
         ever_seen=not isinstance(target, Unseen),
         problem=problem or view.cut_short,
         moved=view.outcome.moved.get(pair.key),
-        asides=_asides(members, target),
-        yields=_yields(members, view),
+        asides=asides_of(members, target),
+        yields=yields_of(members, view.task, view.observation, view.outcome.failures),
         yield_fault=pair.yielding_fault,
-        left_over=_left_over(pair, view, before),
+        left_over=left_over(pair, view.task, view.seen, before),
         strays=_strays(members, view, before),
     )
     if before is None:
@@ -199,58 +196,6 @@ def _was_whole(
     ]
     born = [(d.pool, d.createtxg) for m in lacking if (d := datasets.get(m.source)) is not None]
     return not any(pool == at and txg < point for pool, txg in born for at, point in taken)
-
-
-def _asides(members: tuple[Member, ...], target: Side) -> tuple[AsideState, ...]:
-    """What was set aside of these members; not of who is no member any more."""
-    if not isinstance(target, HostListing):
-        return ()
-    targets = {member.target for member in members}
-    return tuple(
-        AsideState(dataset=a.dataset.name, of=a.of, used_bytes=a.dataset.used_bytes)
-        for a in asides_in(target.datasets)
-        if a.of in targets
-    )
-
-
-def _yields(members: tuple[Member, ...], view: RouteView) -> tuple[YieldState, ...]:
-    """Those of these sources that make room for a rollback, with why something did not go."""
-    source, target = view.observation.source, view.observation.target
-    if not isinstance(source, HostListing):
-        return ()
-    there = target if isinstance(target, HostListing) else None
-    wanted = {member.source for member in members}
-    found = yield_states(view.task, source, there, view.observation.synced_at)
-    failures = view.outcome.failures
-    return tuple(
-        replace(s, failure=failures[s.source].message) if s.left and s.source in failures else s
-        for s in found
-        if s.source in wanted
-    )
-
-
-def _left_over(pair: PairTask, view: RouteView, before: PairState | None) -> tuple[AsideState, ...]:
-    """Replicas of children that their trees have no more; what is below them counts with them.
-
-    What waits for its new name, or is another member's, is none of them.
-    """
-    if view.seen is None:
-        return () if before is None else before.left_over
-    source, target = view.seen.source, view.seen.target
-    trees = [e for e in pair.entries if e.recursive and e.source in source.datasets]
-    if not trees:
-        return ()
-    known = {m.target for m in view.seen.members} | view.seen.conflicts.keys()
-    known |= {e.target for other in view.task.neighbours for e in other.entries}
-    found: dict[str, AsideState] = {}
-    for entry in trees:
-        for name, replica in sorted(target.datasets.items()):
-            is_known = name in known or any(is_below(name, other) for other in found)
-            is_whole = replica.is_replica and bool(replica.snapshots)
-            if is_below(name, entry.target) and is_whole and not is_known:
-                of = entry.source + name.removeprefix(entry.target)
-                found[name] = AsideState(dataset=name, of=of, used_bytes=replica.used_bytes)
-    return tuple(found.values())
 
 
 def _strays(
