@@ -59,9 +59,9 @@ def target_line(target: TargetLeft) -> str:
     base = f"@{target.base.name} (GUID {target.base.guid})"
     if not target.ahead:
         return f"{place}: goes on incrementally from {base}"
-    newer = "1 point that is" if target.ahead == 1 else f"{target.ahead} points that are"
+    newer = "1 point" if target.ahead == 1 else f"{target.ahead} points"
     return (
-        f"{place}: keeps {newer} gone at the source then, so the pair will be Diverged; "
+        f"{place}: keeps {newer} that the source will no longer have, so the pair will be Diverged; "
         f"{resolve_command(target.pair, Resolution.SET_ASIDE)} goes on incrementally from {base}"
     )
 

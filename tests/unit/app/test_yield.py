@@ -68,7 +68,7 @@ def test_it_says_what_goes_and_what_remains_asks_and_binds_the_approval_to_that(
         *(f"GONE for good: @{s.name} (GUID {s.guid})" for s in ours[-2:]),
         "GONE for good: #backstay_",
         "IN THE WAY still: @vzdump is not ours",
-        "keeps 2 points that are gone at the source then",
+        "keeps 2 points that the source will no longer have",
         "`kubectl backstay resolve erp -n ns --how SetAside` goes on",
         "`kubectl backstay explain erp -n ns`",
         f"goes on incrementally from @{ours[0].name} (GUID {ours[0].guid})",
