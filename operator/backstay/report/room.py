@@ -61,8 +61,9 @@ def target_line(target: TargetLeft) -> str:
         return f"{place}: goes on incrementally from {base}"
     newer = "1 point" if target.ahead == 1 else f"{target.ahead} points"
     return (
-        f"{place}: keeps {newer} that the source will no longer have, so the pair will be Diverged; "
-        f"{resolve_command(target.pair, Resolution.SET_ASIDE)} goes on incrementally from {base}"
+        f"{place}: keeps {newer} that the source will no longer have, so the pair will be "
+        f"Diverged; {resolve_command(target.pair, Resolution.SET_ASIDE)} goes on incrementally "
+        f"from {base}"
     )
 
 
