@@ -243,7 +243,7 @@ class People:
     def mend(self) -> int:
         """Replicas that were wronged, or whose source was, are put aside where they differ.
 
-        As the conditions advise: renamed, so that the source is seeded anew. Returns how many.
+        Renamed by hand, so that the source is seeded anew. Returns how many.
         """
         mended = 0
         for host, name in self._estate.replicas():
