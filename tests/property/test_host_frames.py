@@ -113,7 +113,7 @@ async def _hear(frames: list[Any]) -> None:
     side.progress = lambda index, size: moved.update({MEMBERS[index]: size})
     connection.listen("t", side._hear)
     asked = asyncio.create_task(connection.request({"request": "hello"}, 600.0))
-    while not connection.pending:
+    while not connection._pending:
         await asyncio.sleep(0)
     for frame in [*frames, {"beat": "the last one"}]:
         host.say(frame)

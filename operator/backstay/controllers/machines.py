@@ -13,7 +13,6 @@ from typing import TypeAlias
 from backstay.controllers.registry import Registry
 from backstay.domain.pairs import HostKey
 from backstay.domain.zfs import Guid
-from backstay.plan.resolve import find_host
 
 Machine: TypeAlias = tuple[str, int] | HostKey
 
@@ -25,7 +24,7 @@ def machine_of(host: HostKey, registry: Registry) -> Machine:
     asked; that one is seen at both is said (`PoolsSeen`).
     """
     site = registry.site(host.namespace, host.site)
-    found = None if site is None else find_host(site, host.host)
+    found = None if site is None else site.spec.host(host.host)
     return host if found is None else (found.address.lower(), found.port)
 
 

@@ -134,15 +134,8 @@ def _shares(
     assert policy.spec.replication is not None
     assert policy.spec.interval_seconds is not None
     retention = policy.spec.replication.retention
-    for member in pair.spec.datasets:
-        for site in (sites[name] for name in pair.spec.sites):
-            place = member.at[site.metadata.name]
-            if site.spec.host(place.host) is None:
-                return Conflict(
-                    reason=Reason.HOST_MISSING,
-                    message=f"member {member.name}: Site {site.metadata.name} has no host "
-                    f"{place.host} (it has {', '.join(h.name for h in site.spec.hosts)})",
-                )
+    if (missing := _missing_host(pair, sites)) is not None:
+        return missing
     entries = pair_entries(pair, source)
     approval, fault = _approval(pair)
     yielding, yield_fault = _yielding(pair)
@@ -169,6 +162,19 @@ def _shares(
         )
         for route, found in entries.items()
     }
+
+
+def _missing_host(pair: ReplicationPair, sites: Mapping[str, Site]) -> Conflict | None:
+    for member in pair.spec.datasets:
+        for site in (sites[name] for name in pair.spec.sites):
+            place = member.at[site.metadata.name]
+            if site.spec.host(place.host) is None:
+                return Conflict(
+                    reason=Reason.HOST_MISSING,
+                    message=f"member {member.name}: Site {site.metadata.name} has no host "
+                    f"{place.host} (it has {', '.join(h.name for h in site.spec.hosts)})",
+                )
+    return None
 
 
 def _approval(pair: ReplicationPair) -> tuple[Approval | None, str]:

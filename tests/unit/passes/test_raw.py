@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from backstay.domain.steps import Resume
+from backstay.domain.divergence import Resolution
+from backstay.domain.steps import Increment, Resume
 from fakes import streams
 from fakes.lab import Lab
 from unit.passes.test_bad_input import stays
+from unit.passes.test_resolutions import approve, asides
 
 SOURCE, REPLICA = "tank/vm/d0", "backup/backstay/d0"
 
@@ -162,3 +164,29 @@ async def test_a_raw_tree_follows_and_a_plain_child_below_it_says_why_it_cannot(
     assert lab.b.dataset("backup/backstay/t/b").encrypted
     assert not lab.b.exists("backup/backstay/t/plain")
     assert lab.core.condition("erp", "Ready") == ("False", "KeyNotAvailable")
+
+
+@pytest.mark.rule("Raw lineage")
+@pytest.mark.rule("No implicit destruction")
+@pytest.mark.fault("source rolled back, target ahead")
+async def test_a_raw_replica_is_set_aside_and_only_the_delta_travels_raw(lab: Lab) -> None:
+    lab.core.policy(retention={"source": {"last": 9}, "target": {"last": 9}})
+    await replicated(lab)
+    await write(lab)
+    before = lab.b.dataset(REPLICA)
+    everything = {s.guid for s in before.snapshots}
+    lab.a.rollback(f"{SOURCE}@{lab.a.dataset(SOURCE).snapshots[0].name}")
+    await write(lab)
+    assert lab.core.condition("erp", "Ready") == ("False", "TargetAhead")
+    lab.core.sent()
+    approve(lab, Resolution.SET_ASIDE)
+    await lab.core.live(200)
+    assert lab.core.condition("erp", "Ready") == ("True", "UpToDate")
+    assert lab.equal("d0")
+    sent = lab.core.sent()
+    assert sent
+    assert all(isinstance(t.how, Increment) and t.mode == "Lecw" for t in sent)
+    (aside,) = asides(lab.b)
+    kept = {s.guid for s in (*lab.b.dataset(aside).snapshots, *lab.b.dataset(REPLICA).snapshots)}
+    assert everything <= kept
+    assert lab.b.dataset(aside).guid == before.guid

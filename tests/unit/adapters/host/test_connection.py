@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.adapters.host import connection, hosts
+from backstay.adapters.host import connection
 from backstay.adapters.host.endpoint import Launcher
 from backstay.domain.errors import Refused, Stalled, Unreachable, Waiting
 from backstay.domain.steps import CreateParents, Prune
@@ -172,59 +172,6 @@ async def test_a_host_that_falls_silent_is_given_up(
         with pytest.raises(Unreachable, match="fell silent"):
             await host.survey(SurveyRequest(roots=(), sync=False))
     assert not host.is_connected
-
-
-BUSY = """
-greet()
-def beat():
-    while True:
-        put({"beat": "n"})
-        time.sleep(0.05)
-threading.Thread(target=beat, daemon=True).start()
-while True:
-    frame = get()
-    if "id" not in frame:
-        continue
-    if frame["request"] == "survey":
-        time.sleep(1.0)
-        answer(frame, {"datasets": [], "pools": [], "absent": [], "proxmox_paths": [], "busy": []})
-    else:
-        polite(frame)
-        answer(frame, facts())
-"""
-
-
-@pytest.mark.rule("Deadlines")
-@pytest.mark.rule("Isolation")
-async def test_a_request_past_its_deadline_takes_nothing_else_along(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "GRACE_S", 0.0)
-    host = bench.host(BUSY)
-    async with host.connected() as there:
-        monkeypatch.setitem(hosts.DEADLINE_S, "survey", 0.1)
-        with pytest.raises(Waiting) as error:
-            await host.survey(SurveyRequest(roots=(), sync=False))
-        assert error.value.reason == "Timeout"
-        assert host.is_connected
-        assert (await host.hello()).uid == 0
-        assert there.is_open
-
-
-@pytest.mark.rule("Deadlines")
-async def test_a_greeting_does_not_end_the_survey_that_it_waits_for(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(hosts.DEADLINE_S, "hello", 0.3)
-    monkeypatch.setitem(hosts.PATIENCE_S, "hello", 0.3)
-    host = bench.host(BUSY)
-    async with host.connected():
-        survey = asyncio.create_task(host.survey(SurveyRequest(roots=(), sync=False)))
-        await asyncio.sleep(0.1)
-        with pytest.raises(Waiting, match="busy with `survey`: `hello` had no turn"):
-            await host.hello()
-        assert not (await survey).datasets
-        assert (await host.hello()).uid == 0, "it has its whole deadline once it is its turn"
 
 
 @pytest.mark.parametrize("broken", ['b"\\xff\\xff\\xff\\xff"', '(5).to_bytes(4, "big") + b"not j"'])
