@@ -65,9 +65,8 @@ class PoolChecks:
     _known: dict[str, _Known] = field(default_factory=dict)
     _links: dict[tuple[str, str], _Link] = field(default_factory=dict)
     _shaken: set[tuple[str, str]] = field(default_factory=set)
-    """Links of which people took points away on either side, or whose member they took out of its
-    pair: what is left in common then, nobody keeps, and another route's pruning may take it until
-    both are in step again.
+    """Links of which people took points away on either side: what is left in common then, nobody
+    knows of, and another route's pruning may take it until both are in step again.
     """
     _contents: dict[int, tuple[int, int]] = field(default_factory=dict)
     """GUID → GUID of the source and digest, of every snapshot that was ever at a source."""
@@ -226,7 +225,6 @@ class PoolChecks:
         }
         for key in self._links.keys() - wanted.keys():
             del self._links[key]
-            self._shaken.add(key)
         for key, host in wanted.items():
             before, now = self._links.get(key), self._link(*key, host)
             if before is not None and now is not None and before.ends != now.ends:

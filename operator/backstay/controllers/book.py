@@ -70,10 +70,6 @@ class Book:
     ties: dict[str, dict[Route, dict[str, Tie]]] = field(default_factory=dict)
     """Pair → what ties its sources to replicas, by lineage: of its members, and of those that it
     had when a pass saw both sides. A route that no pass has seen is missing."""
-    kept: dict[str, dict[Route, dict[str, Tie]]] = field(default_factory=dict)
-    """Ties of members that were removed of which a bookmark was left: it goes with the pair."""
-    parting: dict[Route, dict[str, int]] = field(default_factory=dict)
-    """Pairs that may have ties there which nobody wants any more, and how often they were tried."""
     active_site: dict[str, str] = field(default_factory=dict)
     moved: dict[tuple[str, Route], Moved] = field(default_factory=dict)
     """What streams beside passes have brought since the pair's last pass that saw both sides."""
@@ -247,9 +243,6 @@ class Book:
             at.pop(pair, None)
         self.looks = {k: v for k, v in self.looks.items() if k[0] != pair}
         self.ties.pop(pair, None)
-        self.kept.pop(pair, None)
-        for tried in self.parting.values():
-            tried.pop(pair, None)
         self.moved = {k: v for k, v in self.moved.items() if k[0] != pair}
         self.alone_at = {k: v for k, v in self.alone_at.items() if k[0] != pair}
         self.turned_at = {k: v for k, v in self.turned_at.items() if k[0] != pair}

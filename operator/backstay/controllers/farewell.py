@@ -9,7 +9,7 @@ import structlog
 
 from backstay.api.v1alpha1.replicationpair import ReplicationPair
 from backstay.controllers.keys import ObjectKey
-from backstay.controllers.partings import PAUSE_S, TRIES, Cleared
+from backstay.controllers.partings import Cleared
 from backstay.controllers.passes import RoutePasses
 from backstay.controllers.registry import Entry
 from backstay.controllers.scheduler import Again
@@ -21,6 +21,10 @@ from backstay.plan.resolve import pair_entries
 from backstay.ports.kube import Gone, KubePort, Notice
 
 log = structlog.get_logger(__name__)
+
+TRIES = 5
+"""About a minute and a half: a dead site must not keep an object, or its namespace, for ever."""
+PAUSE_S = 15.0
 
 
 class Farewell:
@@ -36,10 +40,6 @@ class Farewell:
     async def end_streams(self, pair: str, wanted: Mapping[Route, pairs.PairTask]) -> None:
         """Of the pair's streams beside passes only those go on that are wanted of it now."""
         await self._passes.end_streams(pair, wanted)
-
-    def left(self, pair: str) -> list[Route]:
-        """The routes that the pair has left; their next run takes its bookmarks away."""
-        return self._passes.partings.left(pair)
 
     async def gone(self, key: ObjectKey) -> None:
         """Nothing of a pair without an object goes on, and nothing is remembered of it."""
@@ -89,7 +89,7 @@ class Farewell:
         strays: list[str] = []
         asked = pair_entries(pair, site)
         book = self._shares.book
-        for route in dict.fromkeys((*asked, *book.ties.get(key, {}), *book.kept.get(key, {}))):
+        for route in dict.fromkeys((*asked, *book.ties.get(key, {}))):
             async with self._passes.alone(route):
                 # A pass that was under way may have begun another one.
                 await self._passes.end_streams(key, {})

@@ -158,7 +158,7 @@ class ObjectRuns:
             wanted = {} if resolved.suspended else resolved.shares
             await self._farewell.end_streams(key, wanted)
             new = [route for route in wanted if self._shares.is_new(route, key)]
-            for route in (*new, *self._farewell.left(key)):
+            for route in new:
                 self._hooks.ring(route)
             is_done = not new
         before = _parsed(ReplicationPairStatus, entry)

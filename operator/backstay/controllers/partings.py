@@ -1,14 +1,12 @@
-"""Ties that end: bookmarks go with a member that left its pair, and with a pair that was deleted.
+"""Ties that end: the bookmarks of a deleted pair go; those of a member that was removed are told.
 
     the tie                                        -> its bookmarks at the source
-    is of a member that was removed since          -> go before the next pass, but for those whose
-      a pass of this leader has seen it               snapshot is gone: they may be its only base
-    is of a member that was removed before that    -> stay, and those that keep a point are told
     is of a pair that is deleted                   -> go; the target is asked what else there is
+    is of a member that was removed, or moved      -> stay, and those that keep a point are told
     is asked for by another pair, or was given     -> stay
       to another installation
 
-Snapshots and replicas stay: a member that is added again goes on from one that both sides have.
+Who removed a member may add it again: nobody but a person knows whether its bookmarks are needed.
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ import structlog
 
 from backstay.api.values import is_below
 from backstay.controllers.machines import machine_of
-from backstay.controllers.scheduler import Again
 from backstay.controllers.shares import Shares
 from backstay.domain.errors import BackstayError
 from backstay.domain.pairs import Entry, Route
@@ -31,17 +28,13 @@ from backstay.plan.checks import receive_root
 from backstay.plan.lineages import Tie, stray_bookmarks, stray_sources, ties_between
 from backstay.plan.members import asks_for
 from backstay.plan.naming import short_id
-from backstay.plan.pruning import lone_bases, plan_farewell, plan_parting
+from backstay.plan.pruning import plan_farewell
 from backstay.plan.replication import Seen
-from backstay.plan.resolve import ResolvedPair, pair_entries
 from backstay.ports.host import HostPort, SurveyRequest
 
 log = structlog.get_logger(__name__)
 
 Asking = tuple[str, Route, Sequence[Entry]]
-TRIES = 5
-"""About a minute and a half: a site that is dead must not keep an object, or its namespace."""
-PAUSE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,51 +68,12 @@ class Partings:
         self._shares = shares
         self._book = shares.book
 
-    def edited(self, pair: str, route: Route) -> None:
-        """Before the route is passed again, what the pair does not ask of it any more is untied."""
-        if self._book.ties.get(pair, {}).get(route):
-            self._book.parting.setdefault(route, {}).setdefault(pair, 0)
-
-    def left(self, pair: str) -> list[Route]:
-        """The routes that the pair has left and that ties of it are still on."""
-        known = self._book.ties.get(pair)
-        asked = self._asked(pair) if known else None
-        if not known or asked is None:
-            return []
-        routes = [route for route in known if route not in asked]
-        for route in routes:
-            self.edited(pair, route)
-        return routes
-
-    async def see_off(self, route: Route) -> Again | None:
-        """Members that left are untied; when it must be tried again.
-
-        After `TRIES` failures it is given up: who still has the source says what remains.
-        """
-        waiting = self._book.parting.get(route, {})
-        for pair in list(waiting):
-            tried = waiting[pair] = waiting[pair] + 1
-            # More only after faults of ours, which ended every try: passes go on.
-            problem = "of a fault of ours" if tried > TRIES else await self._part(pair, route)
-            if problem is not None:
-                log.warning("parting-failed", pair=pair, route=str(route), why=problem)
-            if problem is not None and tried >= TRIES:
-                self._forget(pair, route, self._ended(pair, route))
-            if problem is None or tried >= TRIES:
-                waiting.pop(pair, None)
-        if waiting:
-            return Again(in_s=PAUSE_S)
-        self._book.parting.pop(route, None)
-        return None
-
     async def clear(self, pair: str, route: Route, entries: Sequence[Entry]) -> Cleared:
         """No tie of a pair that is deleted is left on the route, as far as it is known to be one.
 
         Raises as hosts do; a target that is not seen is missed only before a pass has seen it.
         """
         known = self._book.ties.get(pair, {}).get(route)
-        if (kept := self._book.kept.get(pair, {}).get(route)) is not None:
-            known = {**kept, **(known or {})}
         before = () if known is None else known.values()
         source = await self._source(route)
         roots = {(e.source, e.recursive) for e in entries} | {(t.source, False) for t in before}
@@ -157,71 +111,6 @@ class Partings:
             for name, known in candidates.items()
         }
         return {name: strays for name, strays in found.items() if strays}
-
-    async def _part(self, pair: str, route: Route) -> str | None:
-        """What the pair does not want of the route any more is untied, or why it is not."""
-        ended = self._ended(pair, route)
-        others = [x for x in self._shares.asking(route.source) if x[:2] != (pair, route)]
-        ties = self._unneeded(route, ended, others)
-        try:
-            ties = await self._still_ours(route, ties) if ties else {}
-            failures = await self._untie(pair, route, ties) if ties else []
-        except BackstayError as error:
-            return error.message
-        if failures:
-            return failures[0]
-        self._forget(pair, route, ended)
-        return None
-
-    async def _untie(self, pair: str, route: Route, ties: Mapping[str, Tie]) -> list[str]:
-        log.info("members-left", pair=pair, route=str(route), ties=len(ties))
-        source = await self._source(route)
-        roots = without_covered({(tie.source, False) for tie in ties.values()})
-        listing = await source.survey(SurveyRequest(roots=roots, sync=False))
-        # Who was added again meanwhile stays.
-        still = ties.keys() & self._ended(pair, route).keys()
-        failures = await _destroy(source, plan_parting(listing.datasets, still))
-        if lone := lone_bases(listing.datasets, still):
-            kept = self._book.kept.setdefault(pair, {}).setdefault(route, {})
-            kept |= {lineage: ties[lineage] for lineage in lone}
-        return failures
-
-    def _ended(self, pair: str, route: Route) -> dict[str, Tie]:
-        """Ties on the route that the pair, as it is now, does not ask for."""
-        if (asked := self._asked(pair)) is None:
-            return {}
-        entries = asked.get(route, ())
-        return {
-            lineage: tie
-            for lineage, tie in self._book.ties.get(pair, {}).get(route, {}).items()
-            if not asks_for(entries, tie.source, tie.target)
-        }
-
-    def _asked(self, pair: str) -> dict[Route, tuple[Entry, ...]] | None:
-        """What the pair asks for, whichever way its data flows; None while it is not served."""
-        namespace, name = pair.split("/", 1)
-        found = self._shares.registry.pair(namespace, name)
-        resolved = self._shares.resolve(namespace, name)
-        if found is None or not isinstance(resolved, ResolvedPair) or resolved.suspended:
-            return None
-        one, other = found.spec.sites
-        return {**pair_entries(found, one), **pair_entries(found, other)}
-
-    def _forget(self, pair: str, route: Route, ended: Iterable[str]) -> None:
-        known = self._book.ties.get(pair, {})
-        ties = known.get(route, {})
-        for lineage in ended:
-            ties.pop(lineage, None)
-        if not ties:
-            known.pop(route, None)
-
-    async def _still_ours(self, route: Route, ties: Mapping[str, Tie]) -> dict[str, Tie]:
-        """Without those whose target another installation has been given; a dead one has not."""
-        try:
-            target = await self._target(route, {(tie.target, False) for tie in ties.values()})
-        except BackstayError:
-            return dict(ties)
-        return self._ours(ties, target)
 
     def _ours(self, ties: Mapping[str, Tie], target: HostListing) -> dict[str, Tie]:
         own = self._shares.short_id
@@ -266,8 +155,12 @@ class Partings:
             known = self._book.ties.get(pair, {}).get(route)
             if known is None:
                 unseen += entries
-            # The last lineage that tied two datasets is the one that does.
-            newest = {tie: lineage for lineage, tie in (known or {}).items()}
+            # The last lineage that tied two datasets is the one that does, if they still are tied.
+            newest = {
+                tie: lineage
+                for lineage, tie in (known or {}).items()
+                if asks_for(entries, tie.source, tie.target)
+            }
             for tie, lineage in newest.items():
                 lineages.setdefault(tie.source, set()).add(lineage)
         return _Needed(lineages, tuple(unseen))

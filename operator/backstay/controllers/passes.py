@@ -88,12 +88,8 @@ class RoutePasses:
         async with self.alone(route):
             # Only now: who had the route before may have seen a pair off.
             share = self._shares.due(route, self._clock.now(), self._clock.monotonic_s())
-            for pair in () if share is None else share.marks:
-                if self._shares.is_new(route, pair):
-                    self.partings.edited(pair, route)
-            again = await self.partings.see_off(route)
             if share is None:
-                return again
+                return None
             if share.task.pairs:
                 await self._pass(route, share)
         return self._shares.next_due(route, self._clock.now(), self._clock.monotonic_s())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay.domain.pairs import Keep, Member, PairTask, RouteTask
@@ -20,7 +20,7 @@ from backstay.domain.zfs import (
 from backstay.plan.basis import common_base, source_point
 from backstay.plan.naming import bookmark_tag, is_ours
 from backstay.plan.points import Held, group_point
-from backstay.plan.replication import Seen
+from backstay.plan.replication import Seen, lineage_of
 from backstay.plan.retention import judge_points
 
 
@@ -89,7 +89,10 @@ def plan_pruning(seen: Seen) -> PruningPlan:
     return PruningPlan(
         source=Prune(
             snapshots=tuple(ref for ref in doomed if ref not in wanted),
-            bookmarks=tuple(ref for link in links for ref in _old_bookmarks(link)),
+            bookmarks=(
+                *(ref for link in links for ref in _old_bookmarks(link)),
+                *_vain_bookmarks(seen),
+            ),
         ),
         target=Prune(
             snapshots=tuple(ref for judged in targets for ref in judged.remove), bookmarks=()
@@ -305,6 +308,24 @@ def _old_bookmarks(link: _Linked) -> tuple[BookmarkRef, ...]:
     )
 
 
+def _vain_bookmarks(seen: Seen) -> Iterator[BookmarkRef]:
+    """Those of seeds that never arrived, which would pile up while each try has a newer point.
+
+    Where there is no replica nobody can tell the last confirmed one from those attempted since; it
+    is the oldest, as each pass that saw a replica left no other before it. It stays, for a replica
+    that somebody has renamed, and the newest for the stream that may be under way.
+    """
+    for member in seen.members:
+        source = seen.source.datasets.get(member.source)
+        is_there = member.target in seen.target.datasets or member.target in seen.conflicts
+        if source is None or is_there:
+            continue
+        lineage = lineage_of(member, seen)
+        ours = [b for b in source.bookmarks if _lineage(b) == lineage]
+        for bookmark in sorted(ours, key=lambda b: b.createtxg)[1:-1]:
+            yield BookmarkRef(dataset=bookmark.dataset, name=bookmark.name, guid=bookmark.guid)
+
+
 def _lineage(bookmark: Bookmark) -> str | None:
     tag = bookmark_tag(bookmark)
     return None if tag is None else tag.lineage
@@ -312,35 +333,12 @@ def _lineage(bookmark: Bookmark) -> str | None:
 
 def plan_farewell(seen_source: Mapping[str, Dataset], lineages: Collection[str]) -> Prune:
     """The bookmarks of a deleted pair's lineages; its snapshots and replicas stay."""
-    return _unmark(b for d in seen_source.values() for b in d.bookmarks if _lineage(b) in lineages)
-
-
-def plan_parting(source: Mapping[str, Dataset], lineages: Collection[str]) -> Prune:
-    """Those bookmarks of lineages that have ended which keep a snapshot from being pruned.
-
-    One whose snapshot is gone keeps nothing, and may be all that its replica can go on from, should
-    the member be added again.
-    """
-    return _unmark(
-        b
-        for dataset in source.values()
-        for b in dataset.bookmarks
-        if _lineage(b) in lineages and dataset.snapshot_by_guid(b.guid) is not None
+    return Prune(
+        snapshots=(),
+        bookmarks=tuple(
+            BookmarkRef(dataset=b.dataset, name=b.name, guid=b.guid)
+            for dataset in seen_source.values()
+            for b in dataset.bookmarks
+            if _lineage(b) in lineages
+        ),
     )
-
-
-def lone_bases(source: Mapping[str, Dataset], lineages: Collection[str]) -> frozenset[str]:
-    """Those of the lineages with a bookmark that `plan_parting` leaves."""
-    return frozenset(
-        lineage
-        for dataset in source.values()
-        for b in dataset.bookmarks
-        if (lineage := _lineage(b)) in lineages
-        and lineage is not None
-        and dataset.snapshot_by_guid(b.guid) is None
-    )
-
-
-def _unmark(bookmarks: Iterable[Bookmark]) -> Prune:
-    refs = (BookmarkRef(dataset=b.dataset, name=b.name, guid=b.guid) for b in bookmarks)
-    return Prune(snapshots=(), bookmarks=tuple(refs))

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import pytest
 
+from backstay.controllers.farewell import TRIES
 from backstay.controllers.keys import Key, ObjectKey
-from backstay.controllers.partings import TRIES
 from backstay.controllers.scheduler import Limits, Scheduler
 from backstay.domain.errors import Stalled
 from fakes.clock import FakeClock

@@ -173,6 +173,17 @@ class TestBookmarks:
         assert marks(situation) == "a b"
         assert marks(situation.with_busy("disk")) == ""
 
+    def test_of_seeds_in_vain_but_the_first_and_the_last_go(self) -> None:
+        """Each try has a newer point, which its bookmark would pin for ever."""
+        situation = world(source={"disk": "a# b# c# d#"})
+        assert marks(situation) == "b c"
+        found = situation.source.datasets[source_of("disk")]
+        theirs = tuple(
+            replace(b, name=b.name.replace(lineage_for("disk"), "feedfacefeedface"))
+            for b in found.bookmarks
+        )
+        assert marks(situation.with_source_dataset("disk", bookmarks=theirs)) == ""
+
     def test_of_a_deleted_pair_go_and_all_data_stays(self) -> None:
         found = source("a# b* c#")
         farewell = plan_farewell({found.name: found}, frozenset({lineage_for("disk")}))
