@@ -163,6 +163,7 @@ class ClaimChecks:
             (source, points)
             for source, replica in places.items()
             if self._was_part(pair, source, since_s)
+            if not self._is_elsewhere(target, source, replica)
             if (points := self._points(target, source, replica)) is not None
         ]
         if not self.estate.specs[pair].get("group", False):
@@ -209,6 +210,22 @@ class ClaimChecks:
                 if name.startswith(tree) and is_of_source and other.snapshots:
                     found = other
         return [] if found is None else found.snapshots
+
+    def _is_elsewhere(self, target: FakeHost, source: str, replica: str) -> bool:
+        """Whether a child of a tree that was renamed finds the replica of another one in its place.
+
+        Its own is nowhere in the tree then: somebody has taken it away, and it joins anew.
+        """
+        found, guid = truths.found(target, replica), self.estate.a.dataset(source).guid
+        names = [name for name, borne in self.estate.bearers.items() if guid in borne]
+        if not replica.startswith("backup/backstay/t/") or found is None or names in ([], [source]):
+            return False
+        tree = ("backup/backstay/t/", "backup/backstay-aside/")
+        return not any(
+            other.properties.get(SOURCE_GUID) == str(guid)
+            for name, other in target.pools["backup"].datasets.items()
+            if name == found.name or (name.startswith(tree) and other.snapshots)
+        )
 
     def _spans(
         self, source: str, points: list[FakeSnapshot], since_s: float
