@@ -175,9 +175,7 @@ class Connection:
                 size = int.from_bytes(await stdout.readexactly(4), "big")
                 if size > MAX_FRAME_BYTES:
                     raise ProtocolError(f"a frame of {size} bytes")
-                message = decode_message(await stdout.readexactly(size))
-                self._heard_s = _now_s()
-                await self._dispatch(message)
+                await self._dispatch(decode_message(await self._read_body(stdout, size)))
         except (asyncio.IncompleteReadError, ConnectionError):
             code = await self._child.wait()
             said = self._child.stderr.strip().splitlines()[-1:]
@@ -195,6 +193,17 @@ class Connection:
                 else broken
             )
             await self._child.end()
+
+    async def _read_body(self, stdout: asyncio.StreamReader, size: int) -> bytes:
+        """A frame's body; each part of it is a sign of life, however long a slow line takes."""
+        body = bytearray()
+        while len(body) < size:
+            part = await stdout.read(size - len(body))
+            if not part:
+                raise asyncio.IncompleteReadError(bytes(body), size)
+            body += part
+            self._heard_s = _now_s()
+        return bytes(body)
 
     def _read_no_more(self, reader: asyncio.Task[None]) -> None:
         """Whatever ended the reading, a fault of a listener included, nobody waits for answers."""

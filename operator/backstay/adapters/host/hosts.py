@@ -55,8 +55,9 @@ DEADLINE_S = {
     "ticket": 60.0,
     "cancel": 45.0,
 }
-PATIENCE_S = {"hello": 20.0}
-"""How long a request waits for those before it at its host: a greeting would be old by then."""
+PATIENCE_S = {"hello": 20.0, "cancel": 45.0}
+"""How long a request waits for those before it at its host: a greeting would be old by then, and a
+stream that cannot be cancelled is ended by the end of its ssh process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

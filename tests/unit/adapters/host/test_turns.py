@@ -62,3 +62,27 @@ async def test_a_greeting_does_not_end_the_survey_that_it_waits_for(
             await host.hello()
         assert not (await survey).datasets
         assert (await host.hello()).uid == 0, "it has its whole deadline once it is its turn"
+
+
+SLOW = """
+greet()
+frame = get()
+said = {"datasets": [], "pools": [], "absent": [], "proxmox_paths": [], "busy": []}
+data = json.dumps({"id": frame["id"], "result": said, "commands": []}).encode()
+write(len(data).to_bytes(4, "big"))
+for byte in data:
+    write(bytes([byte]))
+    time.sleep(0.01)
+polite(get())
+"""
+
+
+@pytest.mark.rule("Deadlines")
+async def test_an_answer_that_arrives_slowly_is_a_sign_of_life(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing of some megabytes on a line of one megabit."""
+    host = bench.host(SLOW)
+    async with host.connected():
+        monkeypatch.setattr(connection, "SILENT_S", 0.4)
+        assert not (await host.survey(SurveyRequest(roots=(), sync=False))).datasets
