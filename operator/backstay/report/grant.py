@@ -61,9 +61,10 @@ class Grant:
     def data_line(self) -> str | None:
         """The line of authorized_keys for the data key; None where no stream comes in.
 
-        A host that is fed has the program of each session in a file that the ticket names.
+        A host that is fed has the program of each session in a file that the ticket names; that of
+        an account other than root lies where only its login knows (`XDG_RUNTIME_DIR`).
         """
-        if not self.receive:
+        if not self.receive or (self.host.program == "Fed" and self.host.user != "root"):
             return None
         words = [f"--receive {name}" for name in self.receive]
         gate = " ".join(["gate --only stream", *words])
@@ -223,6 +224,10 @@ def _about_key(grant: Grant) -> Iterator[str]:
 
 
 def _direct(grant: Grant) -> Iterator[str]:
+    if grant.data_line is None and grant.receive:
+        yield "Policies with spec.replication.transfer.path Direct need the installed program here:"
+        yield "no line can admit the data key to one that is fed to an account other than root."
+        yield ""
     if grant.data_line is None:
         return
     yield "Only for policies with spec.replication.transfer.path Direct, whose streams other hosts"

@@ -137,6 +137,13 @@ def test_the_account_is_that_of_the_host_or_one_that_is_to_be_made() -> None:
         assert grant_document(made)["account"] == named
 
 
+def test_a_fed_account_other_than_root_cannot_admit_a_data_key_and_is_told() -> None:
+    for program, line in (("Fed", False), ("Installed", True)):
+        made = grant(pair("erp", "tank/d"), user="dr", program=program)
+        assert (made.data_line is not None) is line
+        assert ("need the installed program here" in "\n".join(grant_lines(made))) is not line
+
+
 @pytest.mark.parametrize(("key", "hint"), [(None, True), ("ssh-ed25519 AAAA", False)])
 def test_a_key_that_was_not_read_is_to_be_filled_in(key: str | None, hint: bool) -> None:
     said = "\n".join(grant_lines(grant(key=key)))
