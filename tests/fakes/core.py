@@ -130,11 +130,15 @@ class Core:
     def site(self, name: str, host: FakeHost, *, roots: Sequence[str] = ()) -> None:
         """A Site with one host `h`."""
         self._hosts[f"{name}/h"] = host
+        self.site_at(name, host.name.replace("/", "."), roots)
+
+    def site_at(self, name: str, address: str, roots: Sequence[str]) -> None:
+        """A Site with a host `h` of this address."""
         spec = {
             "hosts": [
                 {
                     "name": "h",
-                    "address": host.name.replace("/", "."),
+                    "address": address,
                     "hostKeys": ["ssh-ed25519 AAAA"],
                     "receiveRoots": list(roots),
                 }

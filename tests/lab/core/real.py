@@ -124,7 +124,7 @@ class RealCore(Core):
     def real_site(self, name: str, host: LabHost, *, roots: Sequence[str] = ()) -> None:
         """A Site with this host."""
         self._at[f"{name}/h"] = host
-        self.site(name, None, roots=roots)  # type: ignore[arg-type]
+        self.site_at(name, host.name, roots)
 
     def open(self, endpoint_: Endpoint) -> HostPort:
         """The real host behind a Site's host."""
