@@ -121,6 +121,6 @@ def _key(entry: Entry) -> str:
 def _said(strays: Sequence[str]) -> str:
     more = f" (and {len(strays) - 1} more)" if len(strays) > 1 else ""
     return (
-        f"{strays[0]}{more} is of no replica that is known, as of a member that was removed while "
-        f"no operator ran: it was left, as somebody may still go on from it"
+        f"{strays[0]}{more} is of no replica that is known, as of a member that was removed before "
+        f"this operator ran: it was left, as somebody may still go on from it"
     )

@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import structlog
-
 from backstay.api.values import is_below
 from backstay.controllers.machines import machine_of
 from backstay.controllers.shares import Shares
@@ -31,8 +29,6 @@ from backstay.plan.naming import short_id
 from backstay.plan.pruning import plan_farewell
 from backstay.plan.replication import Seen
 from backstay.ports.host import HostPort, SurveyRequest
-
-log = structlog.get_logger(__name__)
 
 Asking = tuple[str, Route, Sequence[Entry]]
 
@@ -126,8 +122,6 @@ class Partings:
         registry = self._shares.registry
         machine, left = machine_of(route.target, registry), dict(ties)
         for other, at, entries in others if ties else ():
-            if self._is_leaving(other):
-                continue
             known = self._book.ties.get(other, {}).get(at, {})
             is_here = machine_of(at.target, registry) == machine
             for lineage, tie in ties.items():
@@ -135,11 +129,6 @@ class Partings:
                 if is_asked or lineage in known:
                     left.pop(lineage, None)
         return left
-
-    def _is_leaving(self, pair: str) -> bool:
-        """Whether it takes its own bookmarks away, as when all is deleted at once."""
-        found = self._shares.registry.pair(*pair.split("/", 1))
-        return found is not None and found.metadata.deletion_timestamp is not None
 
     def _strays(self, dataset: Dataset, needed: _Needed, known: Collection[str]) -> tuple[str, ...]:
         others = needed.at(dataset.name)

@@ -41,8 +41,8 @@ class RouteShare:
 
     task: RouteTask
     marks: dict[str, tuple[object, ...]]
-    turns: dict[str, float]
-    """Pair whose turn for new points it is → since when, in seconds of the monotonic clock."""
+    turns: frozenset[str]
+    """Pairs whose turn for new points it is."""
 
 
 class Shares:
@@ -93,7 +93,7 @@ class Shares:
         horizon = max(self.book.mean_duration_s(route), SOONEST_S)
         ripe = {r.key for r in resolved if self._wait_s(r, route, now, now_s) <= horizon}
         chosen = [r for r in resolved if r.key in ripe or (ripe and self._is_unseen(r.key, route))]
-        turns = {r.key: now_s for r in chosen if self._is_turn(r, route, now_s + horizon)}
+        turns = frozenset(r.key for r in chosen if self._is_turn(r, route, now_s + horizon))
         tasks = tuple(
             replace(
                 r.shares[route],
@@ -168,7 +168,7 @@ class Shares:
             self.book.served[f"{key} {route}"] = mark
             state = self.book.states.get((key, route))
             if key in share.turns and state is not None and state.problem is None:
-                self.book.turned_at[key, route] = share.turns[key]
+                self.book.turned_at[key, route] = self.book.looks[key, route].began_s
             if state is not None and state.problem and state.problem.reason == Reason.KEY_REFUSED:
                 self.finder.refused(route.source)
                 self.finder.refused(route.target)

@@ -311,9 +311,9 @@ def _old_bookmarks(link: _Linked) -> tuple[BookmarkRef, ...]:
 def _vain_bookmarks(seen: Seen) -> Iterator[BookmarkRef]:
     """Those of seeds that never arrived, which would pile up while each try has a newer point.
 
-    Where there is no replica nobody can tell the last confirmed one from those attempted since; it
-    is the oldest, as each pass that saw a replica left no other before it. It stays, for a replica
-    that somebody has renamed, and the newest for the stream that may be under way.
+    Where there is no replica nobody can tell the last confirmed one from those attempted since. It
+    is the oldest, unless the last passes that saw a replica were cut short before they pruned; that
+    one stays, for a replica that somebody has renamed, and the newest for the stream under way.
     """
     for member in seen.members:
         source = seen.source.datasets.get(member.source)

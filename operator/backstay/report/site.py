@@ -106,6 +106,7 @@ def _host(view: HostView, told: HostStatus | None) -> HostStatus:
             name=view.name,
             reason=view.problem.reason,
             message=view.problem.message,
+            delegated=told and told.delegated,
             zfs_version=told and told.zfs_version,
             python_version=told and told.python_version,
             clock_skew_seconds=told and told.clock_skew_seconds,

@@ -73,7 +73,8 @@ async def test_what_is_not_our_replica_is_not_renamed(lab: Lab, primary: bool) -
     assert places(lab) == before
 
 
-async def test_a_replica_that_diverged_stays_and_the_child_is_seeded(lab: Lab) -> None:
+async def left_behind(lab: Lab) -> dict[str, int]:
+    """The source a was renamed to b while its replica had diverged; the places before that."""
     before = await tree(lab, "a")
     lab.b.set(f"{TARGET}/a", "readonly", "off")
     lab.b.write(f"{TARGET}/a", 4096)
@@ -81,6 +82,11 @@ async def test_a_replica_that_diverged_stays_and_the_child_is_seeded(lab: Lab) -
     lab.world.advance(10)
     lab.a.rename(f"{SOURCE}/a", f"{SOURCE}/b")
     await lab.core.live(600)
+    return before
+
+
+async def test_a_replica_that_diverged_stays_and_the_child_is_seeded(lab: Lab) -> None:
+    before = await left_behind(lab)
     assert ready(lab) == ("True", "UpToDate")
     assert places(lab)["a"] == before["a"]
     assert seeds(lab) == [f"{TARGET}/b"]
@@ -88,13 +94,7 @@ async def test_a_replica_that_diverged_stays_and_the_child_is_seeded(lab: Lab) -
 
 async def test_a_replica_that_diverged_does_not_stand_in_the_way_of_the_next_one(lab: Lab) -> None:
     """It was left behind by one rename, has the same history, and stays behind by the next."""
-    before = await tree(lab, "a")
-    lab.b.set(f"{TARGET}/a", "readonly", "off")
-    lab.b.write(f"{TARGET}/a", 4096)
-    lab.b.set(f"{TARGET}/a", "readonly", "on")
-    lab.world.advance(10)
-    lab.a.rename(f"{SOURCE}/a", f"{SOURCE}/b")
-    await lab.core.live(600)
+    before = await left_behind(lab)
     seeded = places(lab)["b"]
     lab.core.sent()
     lab.a.rename(f"{SOURCE}/b", f"{SOURCE}/c")

@@ -12,7 +12,12 @@ from backstay.report.site import HostView, site_status
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 POOL = Pool(name="tank", guid=Guid(1), health="ONLINE", size_bytes=1000, free_bytes=505)
 ANSWERS = HostView(
-    name="h1", zfs_version="2.3.9", python_version="3.13.5", clock_skew_s=7.0, pools=(POOL,)
+    name="h1",
+    zfs_version="2.3.9",
+    python_version="3.13.5",
+    clock_skew_s=7.0,
+    pools=(POOL,),
+    uid=1000,
 )
 SILENT = HostView(name="h1", problem=Conflict(reason="Timeout", message="h1 is silent"))
 
@@ -22,7 +27,13 @@ def looked(before: SiteStatus, host: HostView, generation: int = 1) -> SiteStatu
 
 
 def facts(host: HostStatus) -> tuple[object, ...]:
-    return host.zfs_version, host.python_version, host.clock_skew_seconds, host.pools
+    return (
+        host.zfs_version,
+        host.python_version,
+        host.clock_skew_seconds,
+        host.pools,
+        host.delegated,
+    )
 
 
 def test_what_a_host_said_of_itself_is_still_there_when_it_is_silent() -> None:
@@ -48,4 +59,4 @@ def test_what_is_remembered_of_a_silent_host_is_no_verdict() -> None:
 
 def test_a_host_that_may_be_another_one_by_now_has_said_nothing() -> None:
     after = looked(looked(SiteStatus(), ANSWERS), SILENT, generation=2)
-    assert facts(after.hosts[0]) == (None, None, None, ())
+    assert facts(after.hosts[0]) == (None, None, None, (), None)
