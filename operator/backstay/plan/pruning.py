@@ -313,12 +313,11 @@ def _vain_bookmarks(seen: Seen) -> Iterator[BookmarkRef]:
 
     Where there is no replica nobody can tell the last confirmed one from those attempted since. It
     is the oldest, unless the last passes that saw a replica were cut short before they pruned; that
-    one stays, for a replica that somebody has renamed, and the newest for the stream under way.
+    one stays, for a replica that somebody has renamed, and the newest for the next stream.
     """
     for member in seen.members:
         source = seen.source.datasets.get(member.source)
-        is_there = member.target in seen.target.datasets or member.target in seen.conflicts
-        if source is None or is_there:
+        if source is None or member.target in seen.target.datasets or not seen.free(member):
             continue
         lineage = lineage_of(member, seen)
         ours = [b for b in source.bookmarks if _lineage(b) == lineage]

@@ -177,6 +177,7 @@ class TestBookmarks:
         """Each try has a newer point, which its bookmark would pin for ever."""
         situation = world(source={"disk": "a# b# c# d#"})
         assert marks(situation) == "b c"
+        assert marks(situation.with_in_flight("disk")) == ""
         found = situation.source.datasets[source_of("disk")]
         theirs = tuple(
             replace(b, name=b.name.replace(lineage_for("disk"), "feedfacefeedface"))
