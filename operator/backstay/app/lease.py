@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 QUARREL_OVER_S = 600.0
 QUARREL_PAUSE_CAP_S = 300.0
 LEAST_PAUSE_S = 0.001
+RELEASE_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,11 +231,21 @@ class Leadership:
         await self._try(self._release(empty))
 
     async def _release(self, empty: LeaseRecord) -> bool:
-        try:
-            await self._leases.update_lease(empty)
-        except (Conflict, Gone):
-            return False
-        return True
+        for _ in range(RELEASE_TRIES):
+            try:
+                await self._leases.update_lease(empty)
+            except Gone:
+                return False
+            except Conflict:
+                # A renewal whose answer we did not wait for has come first, or it is not ours.
+                record = await self._leases.read_lease(self._who.namespace, self._who.name)
+                ours = (self._who.identity, empty.term)
+                if record is None or (record.holder, record.term) != ours:
+                    return False
+                empty = replace(empty, resource_version=record.resource_version)
+            else:
+                return True
+        return False
 
     def _count_quarrel(self, superseded: bool, now: float) -> None:
         if now - self._elected > QUARREL_OVER_S:

@@ -322,6 +322,29 @@ async def test_a_clean_shutdown_hands_the_lease_over_at_once(world: World) -> No
     assert two.acting_under == 2
 
 
+async def test_a_shutdown_amid_a_renewal_hands_the_lease_over_all_the_same(world: World) -> None:
+    """Else a successor waits for half a minute, and under load one of ten shutdowns is such."""
+    one = world.contender("one")
+    await settle()
+    never = asyncio.Event()
+    world.leases.after_write = never.wait  # type: ignore[assignment]
+    await world.clock.advance(6)
+    assert world.leases.stored[LEASE].holder == "one"
+    world.leases.after_write = None
+    await one.stop()
+    assert world.leases.stored[LEASE].holder == ""
+
+
+async def test_a_lease_that_is_another_ones_by_now_is_left_to_it(world: World) -> None:
+    one = world.contender("one")
+    await settle()
+    stored = world.leases.stored[LEASE]
+    theirs = replace(stored, holder="two", term=stored.term + 1, resource_version="77")
+    world.leases.stored[LEASE] = theirs
+    await one.stop()
+    assert world.leases.stored[LEASE] == theirs
+
+
 async def test_work_has_stopped_before_the_lease_is_free(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
