@@ -51,6 +51,14 @@ class Entry:
         """The object's name."""
         return ObjectKey(self.ref.kind, self.ref.namespace, self.ref.name)
 
+    @property
+    def asked(self) -> tuple[object, ...]:
+        """See `_asked`."""
+        return (
+            *(self.generation, self.deleting, self.requested_at),
+            *(self.finalizers, self.approvals),
+        )
+
     def asks_for_more_than(self, other: Entry | None) -> bool:
         """Whether somebody wants something new, as against an echo of a write of our own."""
         return other is None or (
@@ -104,6 +112,19 @@ def parse(kind: str, body: Body) -> Entry:
     )
 
 
+def _asked(metadata: Mapping[str, Any]) -> tuple[object, ...]:
+    """All that an entry is made of but its status: the same in two versions of one object only
+    where its spec is the same, too.
+    """
+    annotations = metadata.get("annotations") or {}
+    return (
+        *(int(metadata.get("generation", 0)), "deletionTimestamp" in metadata),
+        annotations.get(REQUESTED_AT),
+        tuple(metadata.get("finalizers") or ()),
+        (annotations.get(RESOLVE), annotations.get(YIELD)),
+    )
+
+
 @dataclass(slots=True)
 class Heal:
     """A LIST under way: what happens while it runs is newer than what it says."""
@@ -136,12 +157,17 @@ class Registry:
     def read(self, kind: str, body: Body) -> Entry:
         """The entry of a body: the known one if it was made of this very version.
 
-        Within a minute of a start, a LIST, the watch and a LIST to heal bring every object.
+        Within a minute of a start, a LIST, the watch and a LIST to heal bring every object. Most
+        other news are echoes of our own status writes, whose spec has the known generation.
         """
         known, metadata = self.entry(parse_key(kind, body)), body["metadata"]
-        version = metadata.get("uid"), metadata.get("resourceVersion")
-        if known is not None and all(version) and (known.ref.uid, known.version) == version:
+        version = metadata.get("resourceVersion", "")
+        if known is None or not version or known.ref.uid != metadata.get("uid"):
+            return parse(kind, body)
+        if known.version == version:
             return known
+        if _asked(metadata) == known.asked:
+            return replace(known, status=body.get("status") or {}, version=version)
         return parse(kind, body)
 
     def drop(self, ref: ObjectRef) -> bool:

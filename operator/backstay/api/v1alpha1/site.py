@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -164,7 +165,12 @@ class SiteSpec(SpecModel):
 
     def host(self, name: str) -> Host | None:
         """Return the host of that name."""
-        return next((host for host in self.hosts if host.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Host]:
+        """A Site may have hundreds, and each of its pairs asks for two."""
+        return {host.name: host for host in self.hosts}
 
 
 class PoolStatus(StatusModel):
