@@ -8,7 +8,7 @@ import signal
 import socket
 import uuid
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import structlog
@@ -37,6 +37,9 @@ log = structlog.get_logger(__name__)
 ROUTES_AT_ONCE = 32
 # After this the leader is gone, whether or not its work has ended: the hosts end what it began.
 STOP_S = 1.5
+# A watch begins with every object, which with thousands of them takes half of the interpreter for
+# half a minute: a leader's first passes come before. An edit is not noticed until then.
+WATCH_WITHIN_S = 20.0
 # The objects of one `kubectl apply` arrive within this; one pass serves all pairs of a route.
 TOGETHER_S = 0.3
 
@@ -61,6 +64,9 @@ class Operator:
         self._make_engine = make_engine
         self._engine: Engine | None = None
         self._listed = False
+        self._unpassed: set[Key] = set()
+        """Routes that a new leader has not passed yet."""
+        self._has_passed = asyncio.Event()
         self.metrics = Metrics()
         self._client = KubeClient(settings.kubeconfig)
         self._kube = KubeObjects(self._client, clock, settings.namespaces, self.metrics.count_write)
@@ -102,7 +108,8 @@ class Operator:
             )
         )
         self._scheduler.start()
-        self._edge.ring_all(self._clock.monotonic_s())
+        self._unpassed = set(self._edge.ring_all(self._clock.monotonic_s()))
+        self._passed()
 
     async def follow(self, because: str) -> None:
         """Nothing acts: all of it was told to stop at once, and got a moment to do so."""
@@ -123,7 +130,15 @@ class Operator:
     async def _run(self, key: Key) -> Outcome:
         # A process that stood still wakes up here before its leadership notices.
         engine = self._engine if self._leadership.is_leader else None
-        return await engine.run(key) if engine is not None else None
+        try:
+            return await engine.run(key) if engine is not None else None
+        finally:
+            self._passed(key)
+
+    def _passed(self, key: Key | None = None) -> None:
+        self._unpassed.discard(key)
+        if not self._unpassed:
+            self._has_passed.set()
 
     # --- the life of the process ------------------------------------------------------------------
 
@@ -157,15 +172,20 @@ class Operator:
         return 1 if parts.failed else 0
 
     async def _operate(self, parts: _Parts) -> None:
-        """First know everything, then watch, then stand for leadership."""
+        """First know everything, then stand for leadership, then watch.
+
+        What happens between the LIST and the watch is in what the watch begins with.
+        """
         await self._edge.first_list(self._kube, self._clock)
         self._listed = True
-        watch = self._watch.start()
         parts.add("heal", self._edge.heal_forever(self._kube, self._clock))
         parts.add("writer", self._writer.run())
         parts.add("scheduler", self._scheduler.failed())
         parts.add("leadership", self._leadership.run())
-        await watch
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WATCH_WITHIN_S):
+                await self._has_passed.wait()
+        await self._watch.start()
 
     def _measure(self) -> None:
         metrics, scheduler = self.metrics, self._scheduler

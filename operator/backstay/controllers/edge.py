@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 import structlog
@@ -25,6 +25,11 @@ KIND_NAMES = tuple(model.info.kind for model in KINDS)
 HEAL_EVERY_S = 600.0
 HEAL_RETRY_S = 5.0
 RELIST_CALM_S = 5.0
+JUDGED_A_SECOND = 50
+"""Objects of a new leader; more would take the loop from the first passes, which judge most of them
+anyway, and no more statuses are written."""
+FIRST_HEAL_S = 60.0
+"""After a start: the list was complete a moment ago, and the watch begins with another one."""
 AT_A_TIME = 100
 """Objects of a LIST that are parsed before others get their turn: ten milliseconds."""
 
@@ -101,6 +106,7 @@ class Edge:
 
     async def heal_forever(self, kube: KubePort, clock: Clock) -> None:
         """Every ten minutes, and after a watch began anew, the registry equals a LIST."""
+        await clock.sleep(FIRST_HEAL_S)
         while True:
             await self._time_to_heal(clock)
             for kind in KIND_NAMES:
@@ -133,27 +139,21 @@ class Edge:
                     log.warning("list-failed", kind=kind, reason=error.reason, why=error.message)
                     await clock.sleep(HEAL_RETRY_S)
 
-    def ring_all(self, now_s: float) -> None:
+    def ring_all(self, now_s: float) -> Collection[Route]:
         """Every known object is due: a new leader knows nothing of what was done.
 
-        The routes first: 10,000 objects take ten seconds, and are judged by what a pass has seen.
+        The routes that were begun come first, at once, then what no pass will judge, then the
+        others, which are judged by what a pass has seen. Returns the routes.
         """
-        for route in self._begun_routes():
+        entries = [entry for kind in KIND_NAMES for entry in self._registry.entries(kind)]
+        begun = {entry.key: routes for entry in entries if (routes := _begun_routes(entry))}
+        first = sorted({route for routes in begun.values() for route in routes})
+        for route in first:
             self._bells.due_at(route, now_s)
-        for kind in KIND_NAMES:
-            for entry in self._registry.entries(kind):
-                self._bells.ring(entry.key)
-
-    def _begun_routes(self) -> list[Route]:
-        """The routes of pairs that we, or who led before, have begun."""
-        return sorted(
-            {
-                route
-                for entry in self._registry.entries(ReplicationPair.info.kind)
-                if isinstance(entry.value, ReplicationPair) and FINALIZER in entry.finalizers
-                for route in routes_of(entry.value)
-            }
-        )
+        entries.sort(key=lambda entry: entry.key in begun)
+        for number, entry in enumerate(entries):
+            self._bells.due_at(entry.key, now_s + number / JUDGED_A_SECOND)
+        return first
 
     def _news(self, before: Entry | None, after: Entry) -> None:
         if before is not None and before.ref.uid != after.ref.uid:
@@ -179,6 +179,13 @@ class Edge:
                 return protectionpolicy.concerned(entry, self._registry)
             case _:
                 return replicationpair.concerned(entry, self._registry)
+
+
+def _begun_routes(entry: Entry) -> tuple[Route, ...]:
+    """The routes of a pair that we, or who led before, have begun."""
+    if isinstance(entry.value, ReplicationPair) and FINALIZER in entry.finalizers:
+        return tuple(routes_of(entry.value))
+    return ()
 
 
 def _to_interrupt(before: Entry | None, after: Entry | None) -> tuple[Route, ...]:
