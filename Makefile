@@ -30,7 +30,7 @@ $(CACHE)/uv/bin/uv:
 	@$(CACHE)/uv/bin/pip install --quiet --disable-pip-version-check uv
 
 setup: $(UV) ## install or name what is missing on this machine
-	@$(UV) sync --frozen --inexact --quiet
+	@$(UV) sync --frozen --inexact --quiet --compile-bytecode
 	@$(RUN) python hack/prepare.py
 
 demo: setup ## the whole path: from kubectl apply to confirmed recovery points; stops what it started
