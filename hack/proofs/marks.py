@@ -15,10 +15,9 @@ from proofs.rows import Kind
 
 KINDS: tuple[Kind, ...] = ("rule", "fault")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-WORLDS = (
-    *("unit", "property", "sim", "contract-fake", "contract-real"),
-    *("controlplane", "lab", "e2e", "by hand"),
-)
+FAKE = ("unit", "property", "sim", "contract-fake")
+"""Worlds where hosts and the API server are doubles."""
+WORLDS = (*FAKE, "contract-real", "controlplane", "lab", "e2e", "by hand")
 HAND = "_by_hand.py"
 """How a module's name ends that people run, and `make test` does not: it takes too long."""
 

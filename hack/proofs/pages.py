@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from proofs.faults import FAULTS
-from proofs.marks import WORLDS, Proof, collect
+from proofs.marks import FAKE, WORLDS, Proof, collect
 from proofs.rows import Row, Table
 from proofs.rules import RULES
 
@@ -29,9 +29,13 @@ def pages(root: Path) -> tuple[dict[Path, str], list[str]]:
 
 
 def judge(table: Table, proofs: Iterable[Proof]) -> list[str]:
-    """Every row has either a proof or an excuse, and every mark has a row."""
+    """Every row has either a proof or an excuse, and every mark has a row.
+
+    A proof is one in a real world, or the row says why there is none.
+    """
     mine = [p for p in proofs if p.kind == table.kind]
     proven = {p.name for p in mine}
+    real = {p.name for p in mine if p.world not in FAKE}
     names = Counter(row.name for row in table.rows)
     what = f"the {table.kind}"
     return [
@@ -51,6 +55,16 @@ def judge(table: Table, proofs: Iterable[Proof]) -> list[str]:
             f"{what} {row.name!r} is proven: take its excuse away"
             for row in table.rows
             if row.name in proven and row.excuse
+        ),
+        *(
+            f"{what} {row.name!r} is proven on doubles only, and does not say why (`fakes_only`)"
+            for row in table.rows
+            if row.name in proven - real and not row.fakes_only
+        ),
+        *(
+            f"{what} {row.name!r} is proven in a real world: take its `fakes_only` away"
+            for row in table.rows
+            if row.name in real and row.fakes_only
         ),
     ]
 
@@ -76,8 +90,9 @@ def page(table: Table, proofs: Iterable[Proof]) -> str:
         "",
         f"A test that proves a row is marked `pytest.mark.{table.kind}` with its name; up to",
         f"{EXAMPLES} tests of each world are shown. A row with neither a proof nor a reason is an",
-        "error of `make check`. *By hand*: on real hosts, by `pytest` with that module's path; too",
-        "long for `make test`.",
+        "error of `make check`, and so is one that is proven on doubles only (unit, property, sim,",
+        "contract-fake) and does not say why. *By hand*: on real hosts, by `pytest` with that",
+        "module's path; too long for `make test`.",
     ]
     if excused:
         lines += ["", "## Not proven yet", "", f"| {table.kind.capitalize()} | Why |", "|---|---|"]
@@ -90,7 +105,8 @@ def page(table: Table, proofs: Iterable[Proof]) -> str:
 
 def _line(row: Row, proofs: list[Proof]) -> str:
     expected = f"{row.expected} *So far:* {row.so_far}" if row.so_far else row.expected
-    return f"| {row.name} | {expected} | {_tests(proofs) or '—'} |"
+    why = f"<br>*On doubles only:* {row.fakes_only}" if row.fakes_only else ""
+    return f"| {row.name} | {expected} | {_tests(proofs) or '—'}{why} |"
 
 
 def _tests(proofs: list[Proof]) -> str:

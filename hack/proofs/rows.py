@@ -19,6 +19,8 @@ class Row:
     """Why no test proves it yet. A row has either a proof or an excuse, never both or neither."""
     so_far: str = ""
     """What part of it is in force, where not all of it is."""
+    fakes_only: str = ""
+    """Why no test of it runs on real hosts or a real API server. A row has either one or this."""
 
 
 @dataclass(frozen=True, slots=True)

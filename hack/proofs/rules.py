@@ -87,6 +87,7 @@ CONVERGENCE = (
         "Pure and total planner",
         "Every state of both sides is mapped to steps or to a named conflict; after success the "
         "plan is empty.",
+        fakes_only="The planner sees listings alone; *Fixpoint* is what it comes to on real hosts.",
     ),
     Row(
         "Isolation",

@@ -13,9 +13,10 @@ from backstay.app.hostzip import pack_host_program
 from lab.core.real import Hand, RealCore, RealLab, RealTime
 from worlds.api import LabHost
 
+_FAULTS = ("decisions", "hands", "lines", "moves", "objects", "streams")
 pytest.register_assert_rewrite(
     "lab.core.decisions",
-    *(f"lab.core.faults_of_{what}" for what in ("decisions", "hands", "moves", "streams")),
+    *(f"lab.core.faults_of_{what}" for what in _FAULTS),
 )
 
 SLOWNESS = 5

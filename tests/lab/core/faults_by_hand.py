@@ -10,7 +10,9 @@ import pytest
 
 from lab.core.faults_of_decisions import *  # noqa: F403
 from lab.core.faults_of_hands import *  # noqa: F403
+from lab.core.faults_of_lines import *  # noqa: F403
 from lab.core.faults_of_moves import *  # noqa: F403
+from lab.core.faults_of_objects import *  # noqa: F403
 from lab.core.faults_of_streams import *  # noqa: F403
 
 pytestmark = pytest.mark.timeout(900)

@@ -11,6 +11,40 @@ KEEP_ONE = {"source": {"last": 1}, "target": {"last": 1}}
 MIB = 1024 * 1024
 
 
+@pytest.mark.fault("target outside the receive roots")
+async def test_a_target_outside_the_receive_roots_is_not_touched(lab: RealLab) -> None:
+    await lab.volumes(1)
+    elsewhere = f"{lab.b.root}-elsewhere/d0"
+    lab.core.pair("erp", {"d0": (lab.a.at("d0"), elsewhere)})
+    await lab.expect_stopped("OutsideReceiveRoots", elsewhere, lab.b.root)
+    assert not await lab.b.exists(elsewhere)
+
+
+@pytest.mark.fault("Proxmox storage replication of a source or target")
+@pytest.mark.parametrize("side", ["source", "target"])
+async def test_what_proxmox_replicates_is_refused_with_the_snapshot(
+    lab: RealLab, side: str
+) -> None:
+    await lab.protected()
+    hand = lab.a if side == "source" else lab.b
+    theirs = f"{hand.at('d0')}@__replicate_100-0_1700000000__"
+    await hand.snapshot(theirs)
+    await lab.write()
+    await lab.expect_stopped("ForeignReplication", theirs)
+
+
+@pytest.mark.rule("Raw lineage")
+@pytest.mark.fault("raw flag flipped after the seed")
+async def test_a_replica_that_was_seeded_otherwise_takes_nothing_else(lab: RealLab) -> None:
+    await lab.a.create(lab.a.at("d0"), volume=True, encrypted=True)
+    await lab.a.write(lab.a.at("d0"), 64 * 1024)
+    lab.places["d0"] = (lab.a.at("d0"), lab.b.at("d0"))
+    await lab.protected()
+    await lab.b.set(lab.b.at("d0"), "dev.backstay:stream", "Lec")
+    await lab.write()
+    await lab.expect_stopped("StreamModePinned", lab.b.at("d0"))
+
+
 @pytest.mark.fault("someone mounts and reads the replica (atime)")
 async def test_a_replica_that_was_mounted_read_only_and_read_is_gone_on_with(lab: RealLab) -> None:
     """Its access times stay as they are, whatever `atime` says at the source."""
@@ -127,6 +161,7 @@ async def test_without_snapshots_and_bookmarks_there_is_no_common_base(lab: Real
     await lab.expect_stopped("NoCommonBase")
 
 
+@pytest.mark.rule("Pruning keeps the chain")
 @pytest.mark.fault("foreign holds on both sides")
 @pytest.mark.fault("dataset is busy (udev, clone, hold)")
 async def test_held_and_cloned_points_are_kept_and_cost_nothing_else(lab: RealLab) -> None:
@@ -147,6 +182,7 @@ async def test_held_and_cloned_points_are_kept_and_cost_nothing_else(lab: RealLa
     await lab.b.destroy(lab.b.at("looked-at"))
 
 
+@pytest.mark.rule("Space first")
 @pytest.mark.fault("target with too little space")
 async def test_too_little_space_is_said_before_the_first_byte(lab: RealLab) -> None:
     await lab.b.set(lab.b.root, "quota", str(2 * MIB))
@@ -189,6 +225,8 @@ async def test_a_target_that_fills_up_keeps_what_came(lab: RealLab) -> None:
     await lab.expect_little_left()
 
 
+@pytest.mark.rule("No wall clock")
+@pytest.mark.rule("Unique names")
 @pytest.mark.fault("clock steps by an hour")
 async def test_a_clock_that_steps_by_an_hour_changes_no_order(lab: RealLab) -> None:
     await lab.protected()

@@ -317,8 +317,11 @@ class RealLab:
         assert await self.b.value(source, "receive_resume_token") == "-"
 
     @asynccontextmanager
-    async def amid_a_stream(self, after_bytes: int) -> AsyncIterator[None]:
-        """The next stream stands still after so many bytes; it is killed at the end, by ssh."""
+    async def amid_a_stream(self, after_bytes: int) -> AsyncIterator[asyncio.Task[None]]:
+        """The next stream stands still after so many bytes; every ssh is killed at the end.
+
+        What is yielded ends with the passes that it is a part of.
+        """
         self.core.breaker.through = f"(head -c {after_bytes}; exec sleep 900)"
         running = asyncio.create_task(self.core.passing(151))
         busy = "pgrep -x zfs -a | grep -q 'zfs receive' && echo yes || true"
@@ -329,6 +332,6 @@ class RealLab:
         else:
             raise AssertionError("no receive began within two minutes")
         await asyncio.sleep(3)
-        yield
+        yield running
         kill_ssh()
         await running

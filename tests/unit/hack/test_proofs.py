@@ -142,7 +142,7 @@ def table(*rows: Row) -> Table:
     return Table(kind="rule", title="Rules", about="All of them.", sections={"All": rows})
 
 
-def proof(name: str, world: str = "unit", test: str = "test_it") -> Proof:
+def proof(name: str, world: str = "lab", test: str = "test_it") -> Proof:
     """A test's mark."""
     return Proof("rule", name, "tests/unit/test_it.py", test, world)
 
@@ -168,6 +168,17 @@ class TestJudge:
         said = pages.judge(table(Row("One", "holds", excuse="later")), [proof("One")])
         assert said == ["the rule 'One' is proven: take its excuse away"]
 
+    def test_finds_a_row_that_no_real_world_has_seen_and_that_does_not_say_why(self) -> None:
+        rows = table(Row("One", "holds"), Row("Two", "holds", fakes_only="a fault of the kernel"))
+        doubles = [proof(name, world) for name in ("One", "Two") for world in ("unit", "sim")]
+        (said,) = pages.judge(rows, doubles)
+        assert (
+            said == "the rule 'One' is proven on doubles only, and does not say why (`fakes_only`)"
+        )
+        assert pages.judge(rows, [*doubles, proof("One", "by hand")]) == []
+        (said,) = pages.judge(rows, [proof("One"), proof("Two")])
+        assert said == "the rule 'Two' is proven in a real world: take its `fakes_only` away"
+
     def test_counts_no_mark_of_another_table(self) -> None:
         fault = Proof("fault", "One", "tests/unit/test_it.py", "test_it", "unit")
         assert len(pages.judge(table(Row("One", "holds")), [fault])) == 1
@@ -184,6 +195,11 @@ class TestPage:
         assert "## Not proven yet" in text
         assert text.index("| Two | of a later stage |") < text.index("## All")
         assert "| Two | holds | — |" in text
+
+    def test_tells_why_a_row_is_proven_on_doubles_only(self) -> None:
+        rows = table(Row("One", "holds", fakes_only="nobody can make it"))
+        text = pages.page(rows, [proof("One", "unit")])
+        assert "test_it.py)<br>*On doubles only:* nobody can make it |" in text
 
     def test_shows_three_tests_of_a_world_and_counts_the_others(self) -> None:
         tests = [proof("One", test=f"test_{n}") for n in range(5)]
