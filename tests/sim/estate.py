@@ -1,6 +1,7 @@
 """What a story is about: three hosts, the objects that ask for replicas, and what people did.
 
-`fra` is replicated to `muc` (a group, a tree, lone volumes) and fanned out to `ber`.
+`fra` is replicated to `muc` (a group, a tree, lone volumes) and fanned out to `ber`. In half of the
+stories one of the volumes is encrypted, and travels raw.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ class Estate:
         for name in ("t", "t/x", "t/x/y"):
             self.create(f"tank/vm/{name}", volume=False)
         for i in range(5):
-            self.create(f"tank/vm/d{i}", volume=True)
+            is_encrypted = i == 4 and self.dice.random() < 0.5
+            self.create(f"tank/vm/d{i}", volume=True, encrypted=is_encrypted)
         for site, roots in (("fra", []), ("muc", ["backup/backstay"]), ("ber", ["vault/backstay"])):
             self._site(site, roots)
         self.set_policy()
@@ -112,9 +114,9 @@ class Estate:
         self.apply(TREE, ["t"], recursive=True)
         self.apply(FAN, [3, 0], site="ber", root="vault/backstay")
 
-    def create(self, name: str, *, volume: bool) -> None:
+    def create(self, name: str, *, volume: bool, encrypted: bool = False) -> None:
         """A source with something in it."""
-        self.a.create(name, volume=volume)
+        self.a.create(name, volume=volume, encrypted=encrypted)
         self.a.write(name, self.dice.randrange(1, 20_000))
         self.note(name)
 
@@ -176,7 +178,7 @@ class Estate:
         self.server.apply("Site", name, {"hosts": [host], "ssh": {"secretRef": {"name": "key"}}})
 
     def set_policy(self) -> None:
-        """Other retention than before."""
+        """Other retention than before, and perhaps another way for the streams."""
         retention = {
             side: {"last": self.dice.randrange(1, 5), "hourly": self.dice.randrange(3)}
             for side in ("source", "target")
@@ -184,7 +186,10 @@ class Estate:
         spec = {
             "class": "Gold",
             "rpo": f"{RPO_S}s",
-            "replication": {"retention": retention},
+            "replication": {
+                "retention": retention,
+                "transfer": {"path": self.dice.choice(("Relay", "Direct"))},
+            },
             "backup": {"external": {"statement": "restic, nightly"}},
         }
         self.server.apply("ProtectionPolicy", "gold", spec)

@@ -39,6 +39,8 @@ class People:
                     return
             host.snapshot(f"{dataset.name}@{short}")
             self._estate.foreign.add((dataset.name, short))
+            if dataset.encrypted and host is not self._estate.a:
+                self._estate.wronged.add(dataset.name)  # ZFS takes no raw stream behind it
             self._estate.changed(dataset.name)
 
     async def foreign_destroy(self) -> None:
@@ -302,6 +304,8 @@ class People:
             is_old = replica.properties.get(SOURCE_GUID) != str(source.guid)
             return is_old or bool(replica.snapshots) or replica.partial is None
         newer = replica.snapshots[replica.snapshots.index(base) + 1 :]
+        if replica.encrypted and newer:
+            return True
         written = replica.head.digest != base.state.digest or bool(replica.unsynced)
         return written or any(snapshot_time(s.name) for s in newer)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from random import Random
 from typing import Any, Protocol
 
-from backstay.api.kinds import API_VERSION, PRIVATE_KEY
+from backstay.api.kinds import API_VERSION, DATA_KEY, PRIVATE_KEY
 from backstay.controllers.keys import ObjectKey
 from backstay.domain.errors import Unreachable
 from backstay.ports.kube import Body, Gone, LeaseRecord, Notice, ObjectRef
@@ -168,7 +168,7 @@ class ApiLink:
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         """See `KubePort`."""
         await self._ask()
-        return {PRIVATE_KEY: b"key"}
+        return {PRIVATE_KEY: b"key", DATA_KEY: b"data"}
 
     async def emit_event(self, ref: ObjectRef, notice: Notice) -> None:
         """See `KubePort`."""

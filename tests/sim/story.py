@@ -162,6 +162,7 @@ class Story(Hooks):
             (weather.recovery, 4),
             (weather.change, 2),
             (weather.cable, 1),
+            (weather.token, sometimes(2)),
             (weather.reboot, 1),
             (weather.full, sometimes(2)),
             (weather.room, 1),

@@ -28,9 +28,10 @@ class Life(RequestFaults):
 
 
 class Cables(TransferFaults):
-    """Streams that are cut at any byte, and streams that stand still for a while."""
+    """Streams that are cut at any byte, that stand still for a while, or have a byte flipped."""
 
     slow = 0.0
+    garbles = 0.0
 
     def draw(self, members: int) -> list[TransferFault]:
         """See `TransferFaults`."""
@@ -41,6 +42,8 @@ class Cables(TransferFaults):
             hit.append(
                 TransferFault(self.rng.randrange(members), self.rng.randrange(9000), pause=go_on)
             )
+        if self.garbles and self.rng.random() < self.garbles:
+            hit.append(TransferFault(self.rng.randrange(members), 0, garbled=True))
         return hit
 
 
@@ -149,10 +152,23 @@ class Weather:
             host.faults.fail_randomly(self._dice.choice((0, 0, 0.05, 0.2)), self._dice)
         self._cables.cut_randomly(self._dice.choice((0, 0, 0.2, 0.5)), self._dice)
         self._cables.slow = self._dice.choice((0.0, 0.2, 0.6))
+        self._cables.garbles = self._dice.choice((0.0, 0.0, 0.1, 0.3))
 
     async def cable(self) -> None:
         """Every stream of a host is killed."""
         self._dice.choice(list(self._estate.hosts.values())).kill_streams()
+
+    async def token(self) -> None:
+        """The token of an interrupted receive cannot be read any more."""
+        found = [
+            (host, name)
+            for host, name in self._estate.replicas()
+            if host.dataset(name).partial is not None
+            if not any(flight.dataset == name for flight in host.flights)
+        ]
+        if found:
+            host, name = self._dice.choice(found)
+            host.garble_token(name)
 
     async def reboot(self) -> None:
         """What was not synced is lost, and the source holds what it held before."""
@@ -194,7 +210,7 @@ class Weather:
             host.reachable, host.latency_s, host.clock_skew_s = True, 0.0, 0.0
             host.busy_for.clear()
         self._cables.cut_randomly(0, self._dice)
-        self._cables.slow = 0.0
+        self._cables.slow = self._cables.garbles = 0.0
         await self.room()
         self._estate.server.heal()
         self._estate.ahead_s.append(0.0)
