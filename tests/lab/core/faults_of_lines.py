@@ -120,8 +120,8 @@ async def test_a_host_that_falls_silent_amid_a_stream_ends_it_as_we_do(
 @pytest.mark.fault("ssh refuses one more login (MaxStartups)")
 async def test_a_login_that_is_refused_is_tried_again(lab: RealLab) -> None:
     await lab.protected()
-    few, host = "/etc/ssh/sshd_config.d/00-few.conf", lab.b.host
-    await lab.b.run(f"echo 'MaxStartups 1:100:1' > {few}; systemctl reload ssh")
+    few, host = "/etc/ssh/sshd_config.d/zz-few.conf", lab.b.host  # of this word the last counts
+    await lab.b.run(f"echo 'MaxStartups 1:100:1' > {few}; systemctl restart ssh")
     try:
         await lab.core.kill()
         await lab.write()
@@ -133,7 +133,7 @@ async def test_a_login_that_is_refused_is_tried_again(lab: RealLab) -> None:
             assert lab.core.condition("erp", "Stalled") == ("", "")
         await goes_on(lab)
     finally:
-        await lab.b.run(f"rm {few}; systemctl reload ssh")
+        await lab.b.run(f"rm {few}; systemctl restart ssh")
 
 
 @pytest.mark.fault("no `mbuffer` or `zstd` on a host")
