@@ -304,10 +304,8 @@ class People:
             is_old = replica.properties.get(SOURCE_GUID) != str(source.guid)
             return is_old or bool(replica.snapshots) or replica.partial is None
         newer = replica.snapshots[replica.snapshots.index(base) + 1 :]
-        if replica.encrypted and newer:
-            return True
         written = replica.head.digest != base.state.digest or bool(replica.unsynced)
-        return written or any(snapshot_time(s.name) for s in newer)
+        return written or any(replica.encrypted or snapshot_time(s.name) for s in newer)
 
     # --- objects ----------------------------------------------------------------------------------
 
