@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from backstay.controllers.keys import ObjectKey, routes_of
 from backstay.controllers.registry import Invalid, Registry, parse
 from backstay.domain.pairs import HostKey, Route
@@ -48,6 +52,33 @@ def test_a_version_that_is_known_is_not_parsed_again_and_another_one_is() -> Non
     assert found.spec.suspend
     namesake = changed(pair("p"), resourceVersion="8")
     assert registry.read("ReplicationPair", namesake).ref.uid == namesake["metadata"]["uid"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"annotations": {"backstay.dev/resolve": "{}"}},
+        {"annotations": {"backstay.dev/requested-at": "now"}},
+        {"finalizers": ["backstay.dev/bookmarks"]},
+        {"deletionTimestamp": "2030-01-01T00:00:00Z"},
+        {"spec": {"suspend": True}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_of_an_echo_only_the_status_is_read_and_of_anything_else_all(
+    change: dict[str, Any],
+) -> None:
+    registry, first = Registry(), changed(pair("p"), resourceVersion="7")
+    registry.put("ReplicationPair", first)
+    known = registry.entry(PAIR)
+    assert known is not None
+    echo = {**changed(first, resourceVersion="8"), "status": {"activeSite": "a"}}
+    found = registry.read("ReplicationPair", echo)
+    assert found.value is known.value
+    assert (found.version, found.status) == ("8", {"activeSite": "a"})
+    news = registry.read("ReplicationPair", changed(echo, resourceVersion="9", **change))
+    assert news == parse("ReplicationPair", changed(echo, resourceVersion="9", **change))
+    assert news.value is not known.value
 
 
 def test_an_older_echo_of_a_known_version_takes_no_status_back() -> None:
