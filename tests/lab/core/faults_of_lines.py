@@ -13,13 +13,10 @@ import pytest
 import structlog.testing
 
 from backstay.adapters.host import connection
-from backstay.controllers.keys import ObjectKey
 from backstay.domain.steps import Increment, Resume
-from fakes.core import NAMESPACE
-from lab.core.real import Hand, RealLab
+from lab.core.real import PAIR, Hand, RealLab
 
 KIB = 1024
-PAIR = ObjectKey("ReplicationPair", NAMESPACE, "erp")
 STANDS_STILL = "(head -c 300000; exec sleep 900)"
 CRAWL = """
 import sys, time

@@ -11,14 +11,11 @@ import pytest
 
 from backstay.adapters.host import connection
 from backstay.controllers.farewell import TRIES
-from backstay.controllers.keys import ObjectKey
 from backstay.domain.steps import Seed
-from fakes.core import NAMESPACE
-from lab.core.real import Hand, RealLab
+from lab.core.real import PAIR, Hand, RealLab
 
 KIB = 1024
 KIND = "ReplicationPair"
-PAIR = ObjectKey(KIND, NAMESPACE, "erp")
 
 
 @contextmanager

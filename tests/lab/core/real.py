@@ -32,6 +32,7 @@ from fakes.world import World
 from worlds.api import LabHost
 
 LANES_S = 300.0
+PAIR = ObjectKey("ReplicationPair", NAMESPACE, "erp")
 KEEP_NINE = {"source": {"last": 9}, "target": {"last": 9}}
 
 

@@ -323,7 +323,7 @@ async def test_a_clean_shutdown_hands_the_lease_over_at_once(world: World) -> No
 
 
 async def test_a_shutdown_amid_a_renewal_hands_the_lease_over_all_the_same(world: World) -> None:
-    """Else a successor waits for half a minute, and under load one of ten shutdowns is such."""
+    """Else a successor waits until the Lease has run out."""
     one = world.contender("one")
     await settle()
     never = asyncio.Event()

@@ -132,7 +132,7 @@ class KubeClient:
                 Reason.UNREACHABLE, f"no credentials for the API server: {error}"
             ) from error
         configuration.connection_pool_maxsize = CONNECTIONS
-        # Else aiohttp reads ~/.netrc in a thread for each request, a tenth of its time.
+        # Else aiohttp reads ~/.netrc in a thread for each request.
         configuration.client_session_kwargs = {"trust_env": bool(getproxies_environment())}
         return k8s.ApiClient(configuration)
 
